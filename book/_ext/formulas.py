@@ -1,0 +1,80 @@
+"""Formulas are rendered by KaTeX while the book is built, without node.
+
+A page then needs no script to show its mathematics, and TeX that KaTeX
+cannot read is a warning, which ends the build.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from html import escape
+from pathlib import Path
+
+from docutils import nodes
+from equations import check_link
+from py_mini_racer import JSEvalException, MiniRacer
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.math import get_node_equation_number
+from sphinx.writers.html5 import HTML5Translator
+
+KATEX = Path(__file__).parent / "katex"
+logger = logging.getLogger(__name__)
+
+
+@cache
+def engine() -> MiniRacer:
+    racer = MiniRacer()
+    racer.eval((KATEX / "katex.min.js").read_text(encoding="utf-8"))
+    return racer
+
+
+@cache
+def rendered(tex: str, display: bool) -> str:
+    options = {
+        "displayMode": display,
+        "throwOnError": True,
+        "strict": "error",
+        "macros": {r"\arraystretch": "1.3"},
+    }
+    call = f"katex.renderToString({json.dumps(tex)}, {json.dumps(options)})"
+    return str(engine().eval(call))
+
+
+def html_of(node: nodes.math | nodes.math_block, display: bool) -> str:
+    tex = node.astext().strip()
+    try:
+        return rendered(tex, display)
+    except JSEvalException as fault:
+        reason = str(fault).splitlines()[0]
+        logger.warning(
+            "TeX that KaTeX cannot read: %s", reason, location=node
+        )
+        return f"<code>{escape(tex)}</code>"
+
+
+def visit_math(self: HTML5Translator, node: nodes.math) -> None:
+    self.body.append(f'<span class="math">{html_of(node, False)}</span>')
+    raise nodes.SkipNode
+
+
+def visit_display(self: HTML5Translator, node: nodes.math_block) -> None:
+    self.body.append(self.starttag(node, "div", CLASS="equation"))
+    self.body.append(f'<div class="math">{html_of(node, True)}</div>')
+    if node["number"]:
+        number = escape(get_node_equation_number(self, node))
+        self.body.append(f'<span class="eqno">({number})')
+        self.add_permalink_ref(node, "Link to this equation")
+        self.body.append(check_link(self.builder, node))
+        self.body.append("</span>")
+    self.body.append("</div>\n")
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_html_math_renderer(
+        "katex", (visit_math, None), (visit_display, None)
+    )
+    app.add_css_file("katex.min.css")
+    return {"parallel_read_safe": True, "parallel_write_safe": False}

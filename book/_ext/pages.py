@@ -1,0 +1,121 @@
+"""What a page loads, and how its cells are run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+KERNEL = """\
+c.InlineBackend.figure_formats = {"svg"}
+c.InlineBackend.print_figure_kwargs = {"bbox_inches": None}
+c.InlineBackend.rc = {}
+c.HistoryManager.enabled = False
+"""
+THEBE = re.compile(
+    r'<script type="text/x-thebe-config">.*?</script>\s*'
+    r"<script>kernelName = .*?</script>",
+    re.DOTALL,
+)
+REPEATED_ID = re.compile(r' id="(exercise|solution)-content"')
+ENTRANCE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="0; url=book/index.html">
+<title>From Coin Flips to Capsules</title>
+<link rel="icon" href="_static/loop.svg">
+</head>
+<body>
+<h1>From Coin Flips to Capsules</h1>
+<p><a href="book/index.html">To the first page</a></p>
+</body>
+</html>
+"""
+UNWANTED = ("fontawesome", "thebe", "mathjax", "require.js", "design-tabs")
+
+
+def digest() -> str:
+    """Return a hash of the package, which keys the cached cells."""
+    total = hashlib.sha256()
+    for path in sorted(ROOT.glob("emlib/**/*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def prepare_kernels(app: Sphinx, config: Config) -> None:
+    """Set what kernels inherit: vector figures, and a quiet TensorFlow."""
+    profile = ROOT / "_build" / "ipython" / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    (profile / "ipython_kernel_config.py").write_text(KERNEL)
+    os.environ["IPYTHONDIR"] = str(profile.parent)
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    config.notfound_urls_prefix = os.environ.get("EMLIB_SITE_PREFIX", "/")
+    repository = os.environ.get("EMLIB_REPOSITORY")
+    if repository:
+        config.html_theme_options |= {
+            "repository_url": repository,
+            "use_repository_button": True,
+            "use_issues_button": True,
+        }
+    config.templates_path.append(str(HERE / "templates"))
+    if os.environ.get("EMLIB_BOOK_CACHE"):
+        config.nb_execution_mode = "cache"
+        config.nb_execution_cache_path = str(
+            ROOT / ".cache/cells" / digest()
+        )
+
+
+def add_files(app: Sphinx) -> None:
+    app.config.html_static_path += [
+        str(HERE / "static"),
+        str(HERE / "katex"),
+    ]
+
+
+def wanted(asset: Any) -> bool:
+    name = str(getattr(asset, "filename", asset) or "")
+    body = str(getattr(asset, "attributes", {}).get("body", ""))
+    return not any(word in name or word in body for word in UNWANTED)
+
+
+def trim(
+    app: Sphinx,
+    page: str,
+    template: str,
+    context: dict[str, Any],
+    tree: Any,
+) -> None:
+    """Keep off the page what the theme links but the book does not use."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = [a for a in context.get(kind, []) if wanted(a)]
+    context["default_mode"] = "light"
+    body = THEBE.sub("", context.get("body", ""))
+    context["body"] = REPEATED_ID.sub("", body)
+
+
+def write_entrance(app: Sphinx, exception: Exception | None) -> None:
+    """Lead from the folder's own address to the first page."""
+    if exception is None:
+        Path(app.outdir, "index.html").write_text(
+            ENTRANCE, encoding="utf-8"
+        )
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_css_file("icons.css", priority=900)
+    app.add_css_file("house.css", priority=901)
+    app.connect("config-inited", prepare_kernels, priority=100)
+    app.connect("builder-inited", add_files)
+    app.connect("html-page-context", trim, priority=900)
+    app.connect("build-finished", write_entrance)
+    return {"parallel_read_safe": True}

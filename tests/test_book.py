@@ -1,0 +1,207 @@
+"""The book keeps its promises: the code shown is the code that runs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import equations
+import listings
+import pictures
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(ROOT.glob("book/*.md"))
+TEXTS = {page.stem: page.read_text(encoding="utf-8") for page in PAGES}
+SHOWN = ["loop", "bound", "coins"]
+CELL = re.compile(r"^```\{code-cell\} python\n(.*?)^```$", re.DOTALL | re.M)
+HEADER = re.compile(r"\A---\n.*?^---\n", re.DOTALL | re.M)
+LISTING = re.compile(
+    r"^```\{literalinclude\} /emlib/(\w+)\.py\n:pyobject: ([\w.]+)", re.M
+)
+
+
+def cells(text):
+    """Return the code of a page's cells, without their options."""
+    return [HEADER.sub("", cell) for cell in CELL.findall(text)]
+
+
+def code_cells():
+    return [
+        pytest.param(cell, id=f"{page}-{number}")
+        for page, text in TEXTS.items()
+        for number, cell in enumerate(cells(text), start=1)
+    ]
+
+
+def listed():
+    """Return (module, object) of every listing in the book."""
+    return [
+        pair for text in TEXTS.values() for pair in LISTING.findall(text)
+    ]
+
+
+def public_objects(module):
+    """Return what must be shown: functions, result types, model methods."""
+    home = importlib.import_module(f"emlib.{module}")
+    names = []
+    for name in home.__all__:
+        thing = getattr(home, name)
+        methods = [
+            f"{name}.{method}"
+            for method, value in vars(thing).items()
+            if inspect.isfunction(value) and not method.startswith("_")
+        ]
+        names += methods if name == "Model" and module != "loop" else [name]
+    return names
+
+
+def test_every_equation_has_a_test_and_every_mark_an_equation():
+    assert equations.faults() == []
+
+
+def test_the_ledger_and_pytest_see_the_same_marks(request):
+    seen = {
+        (item.path.name, mark.args[0])
+        for item in request.session.items
+        for mark in item.iter_markers("equation")
+    }
+    files = {item.path.name for item in request.session.items}
+    read = {
+        (Path(check.file).name, label)
+        for label, found in equations.checks().items()
+        for check in found
+        if Path(check.file).name in files
+    }
+    assert seen == read
+
+
+def test_a_missing_test_and_a_stray_mark_are_faults(monkeypatch):
+    check = equations.Check("tests/test_x.py", "test_x")
+    monkeypatch.setattr(equations, "labels", lambda: {"eq-a": "book/x"})
+    monkeypatch.setattr(equations, "checks", lambda: {"eq-b": [check]})
+    assert len(equations.faults()) == 2
+    monkeypatch.setattr(equations, "checks", lambda: {"eq-a": [check]})
+    assert equations.faults() == []
+
+
+@pytest.mark.parametrize("module", SHOWN)
+def test_every_public_function_is_shown_exactly_once(module):
+    found = [name for home, name in listed() if home == module]
+    assert sorted(found) == sorted(public_objects(module))
+
+
+@pytest.mark.parametrize(("module", "name"), listed())
+def test_a_listing_fits_on_a_screen(module, name):
+    source = (ROOT / f"emlib/{module}.py").read_text(encoding="utf-8")
+    body = ast.parse(source).body
+    for part in name.split("."):
+        (node,) = (n for n in body if getattr(n, "name", None) == part)
+        body = getattr(node, "body", [])
+    text = listings.shortened(
+        ast.get_source_segment(source, node, padded=True)
+    )
+    docstrings = len(listings.docstrings(ast.parse(text)))
+    blank = sum(not line.strip() for line in text.splitlines())
+    assert len(text.splitlines()) - docstrings - blank <= 20
+
+
+def test_a_listing_is_the_file_but_for_the_rest_of_docstrings():
+    source = (
+        'def f(x):\n    r"""First.\n\n    More.\n    """\n    return x\n'
+    )
+    shown = 'def f(x):\n    r"""First."""\n    return x'
+    assert listings.shortened(source) == shown
+    one = 'class A:\n    """Only."""\n\n    y: int  # (n,)'
+    assert listings.shortened(one) == one
+
+
+@pytest.mark.parametrize("cell", code_cells())
+def test_a_cell_is_short_and_shadows_nothing(cell):
+    assert len(cell.strip().splitlines()) <= 12
+    assert max(map(len, cell.splitlines())) <= 76
+    assert not re.search(r"^[!%]|filterwarnings|simplefilter", cell, re.M)
+    taken = {name for m in SHOWN for name in public_objects(m)} - {"Model"}
+    defined = set()
+    for node in ast.walk(ast.parse(cell)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            defined.add(node.name)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            defined.add(node.id)
+    methods = {name.split(".")[-1] for name in taken if "." in name}
+    assert not defined & (taken - methods)
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_cells_have_a_sentence_between_them(page):
+    ends = [m.span() for m in CELL.finditer(TEXTS[page])]
+    for (_, end), (start, _) in pairwise(ends):
+        assert TEXTS[page][end:start].strip()
+
+
+@pytest.mark.parametrize("page", set(TEXTS) - {"solutions"})
+def test_every_exercise_has_a_solution_and_a_link_to_it(page):
+    for name in re.findall(r"^:label: ex-([\w-]+)$", TEXTS[page], re.M):
+        assert f"(sol-{name})=" in TEXTS["solutions"]
+        assert f"{{solution-start}} ex-{name}" in TEXTS["solutions"]
+        assert f"{{ref}}`Solution <sol-{name}>`" in TEXTS[page]
+
+
+def package_names():
+    """Return every name that the package defines, takes or carries."""
+    names = set()
+    for path in ROOT.glob("emlib/**/*.py"):
+        names.add(path.stem)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names.add(node.name)
+            if isinstance(node, ast.arg):
+                names.add(node.arg)
+            if isinstance(node, ast.AnnAssign):
+                names.add(ast.unparse(node.target))
+    return names
+
+
+def test_every_code_name_of_the_notation_exists():
+    tables = [li for li in TEXTS["notation"].splitlines() if li[:1] == "|"]
+    words = set(re.findall(r"`([a-z_]\w+|[A-Z]\w+)`", "\n".join(tables)))
+    turn = {"turn"}  # an attribute that Step sets in its __init__
+    assert len(words) > 15
+    assert words - turn <= package_names()
+
+
+def test_equation_labels_named_by_docstrings_exist():
+    written = equations.labels()
+    for path in ROOT.glob("emlib/**/*.py"):
+        text = path.read_text(encoding="utf-8")
+        for label in re.findall(r"`(eq-[\w-]+)`", text):
+            assert label in written, f"{path.name} names {label}"
+
+
+@pytest.mark.parametrize(
+    ("alt", "good"),
+    [
+        ("A falling straight line.", True),
+        ("", False),
+        ("figure", False),
+        ("plots/a figure here.svg", False),
+        ("two words", False),
+    ],
+)
+def test_alt_text_must_be_in_words(alt, good):
+    assert bool(pictures.is_worded(alt)) is good
+
+
+def test_no_text_tells_a_user_to_install_another_project():
+    wrong = "pip install " + "emlib"
+    for pattern in ("*.md", "book/*.md", "emlib/**/*.py", "Makefile"):
+        for path in ROOT.glob(pattern):
+            assert wrong not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_every_page_is_in_the_table_of_contents():
+    assert sorted(equations.order()) == [f"book/{p.stem}" for p in PAGES]

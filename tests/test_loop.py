@@ -1,0 +1,386 @@
+"""The loop: its equations, its promises, and its callers' mistakes."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections import Counter
+from fractions import Fraction
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.stats import binom, poisson
+
+from emlib import coins, datasets, em, fit, loop, sweep
+from emlib.bound import Posterior, bound, normalise
+
+SEEDS = range(5)
+FAIR = np.array([0.5, 0.5])
+START = coins.Params(weights=FAIR, means=np.array([0.6, 0.5]))
+TABLE = datasets.unlabelled_coins().x
+FIXED = coins.Model(learn_weights=False)
+
+
+def random_coins(seed, n=12, k=3):
+    """Return rows of unequal length and a start, all random."""
+    rng = np.random.default_rng(seed)
+    tosses = rng.integers(1, 15, size=n)
+    heads = rng.binomial(tosses, rng.uniform(0.1, 0.9, size=n))
+    weights, means = rng.dirichlet(np.full(k, 5.0)), rng.uniform(size=k)
+    x = np.stack([heads, tosses - heads], axis=1)
+    return x, coins.Params(weights, 0.1 + 0.8 * means), rng
+
+
+def joint_by_scipy(x, params):
+    """Return p(x_n, z_n = k) from SciPy's binomial distribution."""
+    pmf = binom.pmf(x[:, :1], x.sum(axis=1, keepdims=True), params.means)
+    return params.weights * pmf
+
+
+class Metered:
+    """Pass everything on to a model, and count the calls."""
+
+    def __init__(self, model):
+        self.model, self.calls = model, Counter()
+
+    def e_step(self, x, params):
+        self.calls["E"] += 1
+        return self.model.e_step(x, params)
+
+    def summarise(self, x, resp, multiplicity=None):
+        self.calls["S"] += 1
+        return self.model.summarise(x, resp, multiplicity)
+
+    def maximise(self, statistics, previous=None):
+        self.calls["M"] += 1
+        return self.model.maximise(statistics, previous)
+
+
+class Poissons:
+    """A reader's own model: Poisson counts with unknown labels."""
+
+    def log_joint(self, x, params):
+        return np.log(params.weights) + poisson.logpmf(x, params.means)
+
+    def e_step(self, x, params):
+        return normalise(self.log_joint(x, params))
+
+    def summarise(self, x, resp, multiplicity=None):
+        if multiplicity is not None:
+            resp = multiplicity[:, None] * resp
+        return np.vstack([resp.sum(axis=0), x.T @ resp])
+
+    def maximise(self, statistics, previous=None):
+        counts, totals = statistics
+        return coins.Params(counts / counts.sum(), totals / counts)
+
+
+class Scripted:
+    """A model whose parameters are turn numbers and bounds are given."""
+
+    def __init__(self, bounds):
+        self.bounds = bounds
+
+    def e_step(self, x, params):
+        turn = min(params[0], len(self.bounds) - 1)
+        return Posterior(np.ones((1, 1)), np.array([self.bounds[turn]]))
+
+    def summarise(self, x, resp, multiplicity=None):
+        return None
+
+    def maximise(self, statistics, previous=None):
+        return (0,) if previous is None else (previous[0] + 1,)
+
+
+@pytest.mark.equation("eq-loop-map")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_each_turn_applies_both_steps_once(seed):
+    x, start, _ = random_coins(seed)
+    steps = list(islice(em(coins.Model(), x, start), 6))
+    assert [step.turn for step in steps] == list(range(6))
+    assert steps[0].params is start
+    for before, after in pairwise(steps):
+        joint = joint_by_scipy(x, before.params)
+        resp = joint / joint.sum(axis=1, keepdims=True)
+        heads, tails = x.T @ resp
+        means = heads / (heads + tails)
+        # A turn is some dozens of roundings; 1e-12 allows ten thousand.
+        np.testing.assert_allclose(after.params.means, means, rtol=1e-12)
+        np.testing.assert_allclose(
+            after.params.weights, resp.mean(axis=0), rtol=1e-12
+        )
+
+
+@pytest.mark.equation("eq-loop-map")
+def test_two_heads_and_two_tails_square_the_odds_each_turn():
+    x, chance = np.array([[2, 0], [0, 2]]), Fraction(3, 4)
+    start = coins.Params(FAIR, np.array([0.75, 0.25]))
+    for step in islice(em(coins.Model(), x, start), 5):
+        np.testing.assert_allclose(
+            step.params.means, [float(chance), float(1 - chance)], rtol=1e-9
+        )
+        chance = chance**2 / (chance**2 + (1 - chance) ** 2)
+
+
+@pytest.mark.equation("eq-loop-tight")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_after_an_e_step_the_bound_is_the_log_evidence(seed):
+    x, start, rng = random_coins(seed)
+    times = rng.uniform(0, 3, size=len(x))
+    model = coins.Model()
+    for step in islice(em(model, x, start, times), 4):
+        evidence = times @ np.log(
+            joint_by_scipy(x, step.params).sum(axis=1)
+        )
+        log_joint = model.log_joint(x, step.params)
+        # Sums of 36 terms below 100: rounding is below 1e-12.
+        assert step.bound == pytest.approx(evidence, abs=1e-11)
+        assert bound(log_joint, step.resp, times) == pytest.approx(
+            evidence, abs=1e-11
+        )
+
+
+@pytest.mark.equation("eq-loop-multiplicity")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_row_that_counts_c_times_is_c_equal_rows(seed):
+    x, start, rng = random_coins(seed)
+    times = rng.permutation([0, 2, *rng.integers(0, 4, size=len(x) - 2)])
+    copies = np.repeat(np.arange(len(x)), times)
+    resp = rng.dirichlet(np.ones(3), size=len(x))
+    model = coins.Model()
+    for begin, begins in [(start, start), (resp, resp[copies])]:
+        counted = islice(em(model, x, begin, times), 5)
+        repeated = islice(em(model, x[copies], begins), 5)
+        for one, other in zip(counted, repeated, strict=True):
+            # The same terms added in another order, five turns long.
+            assert one.bound == pytest.approx(other.bound, abs=1e-10)
+            for a, b in zip(one.params, other.params, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+@pytest.mark.equation("eq-loop-stop")
+@pytest.mark.parametrize("tol", [1e-2, 1e-5, 1e-8])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_fit_stops_at_the_first_change_within_the_tolerance(seed, tol):
+    x, start, _ = random_coins(seed)
+    result = fit(coins.Model(), x, start, tol=tol, max_turns=5000)
+    steps = list(islice(em(coins.Model(), x, start), result.turns + 1))
+    evidence = [
+        np.log(joint_by_scipy(x, step.params).sum(axis=1)).sum()
+        for step in steps
+    ]
+    # SciPy's log evidence agrees to about 1e-14 of a number near 20.
+    np.testing.assert_allclose(result.history, evidence, rtol=1e-12)
+    changes = np.abs(np.diff(result.history))
+    assert result.converged
+    assert changes[-1] <= tol
+    assert (changes[:-1] > tol).all()
+
+
+@pytest.mark.equation("eq-loop-rest")
+def test_what_is_left_follows_from_the_last_two_gains():
+    history = fit(FIXED, TABLE, START, tol=0.0).history
+    for t in range(7, 13):
+        before, gain = np.diff(history[t - 2 : t + 1])
+        ratio = gain / before
+        rest = history[-1] - history[t]
+        # The ratio itself still moves by some percent a turn.
+        assert gain * ratio / (1 - ratio) == pytest.approx(rest, rel=0.1)
+    # For gains that are a geometric series the estimate is exact.
+    gain, ratio = Fraction(3, 7), Fraction(2, 5)
+    gains = [gain * ratio**j for j in range(1, 200)]
+    assert abs(sum(gains) - gain * ratio / (1 - ratio)) < Fraction(
+        1, 10**60
+    )
+
+
+@pytest.mark.equation("eq-loop-add")
+@pytest.mark.parametrize("counted", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_blocks_add_up_to_the_whole(seed, counted):
+    x, params, rng = random_coins(seed, n=40)
+    times = rng.integers(0, 4, size=40) if counted else np.ones(40, int)
+    cuts = np.sort(rng.choice(np.arange(1, 40), size=5, replace=False))
+    parts = np.split(np.arange(40), cuts)
+    blocks = [(x[p], times[p]) if counted else x[p] for p in parts]
+    statistics, total = sweep(coins.Model(), iter(blocks), params)
+    joint = joint_by_scipy(x, params)
+    resp = times[:, None] * joint / joint.sum(axis=1, keepdims=True)
+    # Forty terms of one sign, added in two orders: 1e-12 is ample.
+    np.testing.assert_allclose(
+        statistics.counts, resp.sum(axis=0), rtol=1e-12
+    )
+    np.testing.assert_allclose(statistics.heads, x[:, 0] @ resp, rtol=1e-12)
+    np.testing.assert_allclose(statistics.tails, x[:, 1] @ resp, rtol=1e-12)
+    evidence = times @ np.log(joint.sum(axis=1))
+    assert total == pytest.approx(evidence, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_loop_over_sweeps_is_the_loop(seed):
+    x, params, _ = random_coins(seed)
+    model = coins.Model()
+    for step in islice(em(model, x, params), 5):
+        np.testing.assert_allclose(params.means, step.params.means)
+        statistics, total = sweep(model, [x[:5], x[5:]], params)
+        assert total == pytest.approx(step.bound, rel=1e-12)
+        params = model.maximise(statistics, previous=params)
+
+
+def test_zero_and_statistics_is_statistics_and_all_else_is_refused():
+    statistics = FIXED.summarise(TABLE, FIXED.e_step(TABLE, START).resp)
+    assert sum([statistics]) is statistics
+    for other in (1, 0.5, None, (1, 2)):
+        with pytest.raises(TypeError):
+            statistics + other
+        with pytest.raises(TypeError):
+            other + statistics
+
+
+@pytest.mark.parametrize("turns", [1, 2, 7])
+def test_e_steps_run_only_when_somebody_needs_them(turns):
+    resp = FIXED.e_step(TABLE, START).resp
+    for start, e_steps in [(START, turns), (resp, turns - 1)]:
+        meter = Metered(FIXED)
+        for step in em(meter, TABLE, start):
+            if step.turn == turns:
+                break
+        assert meter.calls["M"] == meter.calls["S"] == turns
+        assert meter.calls["E"] == e_steps
+        for _ in range(3):  # the first question costs one, the rest none
+            assert np.isfinite(step.bound)
+            assert step.resp.shape == (5, 2)
+        assert meter.calls["E"] == e_steps + 1
+
+
+def test_an_early_step_keeps_its_own_bound_when_asked_late():
+    steps = list(islice(em(FIXED, TABLE, START), 6))
+    for step in reversed(steps):
+        evidence = np.log(joint_by_scipy(TABLE, step.params).sum(axis=1))
+        assert step.bound == pytest.approx(evidence.sum(), rel=1e-14)
+
+
+def test_a_start_from_responsibilities_begins_at_turn_1():
+    resp = FIXED.e_step(TABLE, START).resp
+    from_params = islice(em(FIXED, TABLE, START), 1, 4)
+    from_resp = islice(em(FIXED, TABLE, resp), 3)
+    for one, other in zip(from_params, from_resp, strict=True):
+        assert one.turn == other.turn
+        assert (one.params.means == other.params.means).all()
+    result = fit(FIXED, TABLE, resp)
+    assert len(result.history) == result.turns  # turn 0 has no parameters
+
+
+def test_history_belongs_to_the_parameters_of_its_own_turn():
+    result = fit(FIXED, TABLE, START, max_turns=8)
+    # The log evidence of the table's published path, by other means.
+    published = [-11.320587, -10.085982, -9.949840, -9.854551, -9.811671]
+    published += [-9.799782, -9.797402, -9.796999, -9.796936]
+    np.testing.assert_allclose(result.history, published, atol=5e-7)
+    last = np.log(joint_by_scipy(TABLE, result.params).sum(axis=1)).sum()
+    assert result.history[-1] == pytest.approx(last, rel=1e-14)
+
+
+def test_the_fixed_point_of_the_coins():
+    result = fit(FIXED, TABLE, START, tol=0.0)
+    # Computed elsewhere to forty digits. The bound stands still to 1e-15;
+    # its curvature there is 58 or more, so the chances are good to 6e-9.
+    np.testing.assert_allclose(
+        result.params.means, [0.796789066923, 0.519583120145], atol=1e-8
+    )
+    assert result.history[-1] == pytest.approx(-9.796924292222, abs=1e-11)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 4])
+def test_max_turns_is_the_largest_number_of_m_steps(turns):
+    meter = Metered(FIXED)
+    result = fit(meter, TABLE, START, tol=0.0, max_turns=turns)
+    assert result.turns == meter.calls["M"] == turns
+    assert len(result.history) == turns + 1
+    assert not result.converged
+    if turns == 0:
+        assert result.params is START
+
+
+def test_the_tolerance_counts_falls_as_well_and_includes_its_edge():
+    assert fit(Scripted([-4, -2, -1, -0.5]), None, (0,), tol=0.5).turns == 3
+    falling = fit(Scripted([-1, -2, -2.25]), None, (0,), tol=0.25)
+    assert falling.history == (-1, -2, -2.25)
+    assert falling.converged
+    still = fit(Scripted([-3, -3]), None, (0,), tol=0.0)
+    assert (still.turns, still.converged) == (1, True)
+
+
+def test_a_first_bound_near_zero_does_not_stop_the_loop():
+    result = fit(Scripted([0.0, 5.0, 6.0, 6.0]), None, (0,), tol=1e-8)
+    assert result.history == (0.0, 5.0, 6.0, 6.0)
+
+
+def test_a_bound_of_minus_infinity_is_not_the_end():
+    inf = np.inf
+    result = fit(Scripted([-inf, -inf, -7.0, -7.0]), None, (0,))
+    assert result.history == (-inf, -inf, -7, -7)
+
+
+def test_a_bound_that_is_no_number_raises_and_names_the_turn():
+    with pytest.raises(FloatingPointError, match="turn 2"):
+        fit(Scripted([-3.0, -2.0, np.nan]), None, (0,))
+
+
+def test_a_wrong_m_step_shows_in_the_history():
+    class Careless(coins.Model):
+        def summarise(self, x, resp, multiplicity=None):
+            half = np.full_like(resp, 0.5)
+            return super().summarise(x, half, multiplicity)
+
+    right = fit(FIXED, TABLE, START)
+    wrong = fit(Careless(learn_weights=False), TABLE, right.params)
+    assert np.diff(wrong.history).min() < -0.4
+    assert np.diff(right.history).min() > 0
+
+
+def test_a_readers_own_model_finds_what_an_optimiser_finds():
+    x = np.arange(10)[:, None]
+    days = np.array([162, 267, 271, 185, 111, 61, 27, 8, 3, 1])
+    start = coins.Params(FAIR, np.array([1.0, 3.0]))
+    result = fit(Poissons(), x, start, days, tol=1e-10, max_turns=5000)
+    assert result.converged
+    # The sum of ten terms near 200, a thousand turns: no fall but rounding.
+    assert np.diff(result.history).min() > -1e-10
+
+    def minus_log_evidence(free):
+        share, means = 1 / (1 + np.exp(-free[0])), np.exp(free[1:])
+        weights = np.array([share, 1 - share])
+        return -days @ np.log(poisson.pmf(x, means) @ weights)
+
+    best = minimize(minus_log_evidence, [0.0, 0.0, 1.0], tol=1e-10)
+    share = 1 / (1 + np.exp(-best.x[0]))
+    # Flat near the top: 1e-7 nats is a few 1e-3 in the parameters.
+    assert result.history[-1] == pytest.approx(-best.fun, abs=1e-6)
+    assert result.params.weights[0] == pytest.approx(share, abs=3e-3)
+    np.testing.assert_allclose(
+        result.params.means, np.exp(best.x[1:]), atol=3e-3
+    )
+
+
+def test_the_loop_imports_only_the_standard_library():
+    tree = ast.parse(inspect.getsource(loop))
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            found.add(node.module)
+    assert {name.split(".")[0] for name in found} <= sys.stdlib_module_names
+
+
+def test_sweep_wants_a_block_and_takes_only_plain_pairs_apart():
+    params = coins.Params(np.array([0.5, 0.5]), np.array([0.6, 0.5]))
+    with pytest.raises(ValueError, match="at least one"):
+        sweep(coins.Model(), [], params)
+    with pytest.raises((AttributeError, TypeError, ValueError)):
+        sweep(coins.Model(), [datasets.labelled_coins()], params)
