@@ -32,7 +32,7 @@ ENTRANCE = """\
 <meta charset="utf-8">
 <meta http-equiv="refresh" content="0; url=book/index.html">
 <title>From Coin Flips to Capsules</title>
-<link rel="icon" href="_static/loop.svg">
+<link rel="icon" href="data:,">
 </head>
 <body>
 <h1>From Coin Flips to Capsules</h1>
