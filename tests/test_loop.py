@@ -40,6 +40,10 @@ def joint_by_scipy(x, params):
     return params.weights * pmf
 
 
+def close(got, wanted, atol):
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=atol)
+
+
 class Metered:
     """Pass everything on to a model, and count the calls."""
 
@@ -224,7 +228,10 @@ def test_a_loop_over_sweeps_is_the_loop(seed):
     x, params, _ = random_coins(seed)
     model = coins.Model()
     for step in islice(em(model, x, params), 5):
-        np.testing.assert_allclose(params.means, step.params.means)
+        # Two blocks added in another order: a few roundings a turn.
+        np.testing.assert_allclose(
+            params.means, step.params.means, rtol=1e-12
+        )
         statistics, total = sweep(model, [x[:5], x[5:]], params)
         assert total == pytest.approx(step.bound, rel=1e-12)
         params = model.maximise(statistics, previous=params)
@@ -260,7 +267,7 @@ def test_an_early_step_keeps_its_own_bound_when_asked_late():
     steps = list(islice(em(FIXED, TABLE, START), 6))
     for step in reversed(steps):
         evidence = np.log(joint_by_scipy(TABLE, step.params).sum(axis=1))
-        assert step.bound == pytest.approx(evidence.sum(), rel=1e-14)
+        assert step.bound == pytest.approx(evidence.sum(), rel=1e-14, abs=0)
 
 
 def test_a_start_from_responsibilities_begins_at_turn_1():
@@ -279,18 +286,16 @@ def test_history_belongs_to_the_parameters_of_its_own_turn():
     # The log evidence of the table's published path, by other means.
     published = [-11.320587, -10.085982, -9.949840, -9.854551, -9.811671]
     published += [-9.799782, -9.797402, -9.796999, -9.796936]
-    np.testing.assert_allclose(result.history, published, atol=5e-7)
+    close(result.history, published, 5e-7)  # six digits were printed
     last = np.log(joint_by_scipy(TABLE, result.params).sum(axis=1)).sum()
-    assert result.history[-1] == pytest.approx(last, rel=1e-14)
+    assert result.history[-1] == pytest.approx(last, rel=1e-14, abs=0)
 
 
 def test_the_fixed_point_of_the_coins():
     result = fit(FIXED, TABLE, START, tol=0.0)
     # Computed elsewhere to forty digits. The bound stands still to 1e-15;
     # its curvature there is 58 or more, so the chances are good to 6e-9.
-    np.testing.assert_allclose(
-        result.params.means, [0.796789066923, 0.519583120145], atol=1e-8
-    )
+    close(result.params.means, [0.796789066923, 0.519583120145], 1e-8)
     assert result.history[-1] == pytest.approx(-9.796924292222, abs=1e-11)
 
 
@@ -356,14 +361,19 @@ def test_a_readers_own_model_finds_what_an_optimiser_finds():
         weights = np.array([share, 1 - share])
         return -days @ np.log(poisson.pmf(x, means) @ weights)
 
-    best = minimize(minus_log_evidence, [0.0, 0.0, 1.0], tol=1e-10)
-    share = 1 / (1 + np.exp(-best.x[0]))
-    # Flat near the top: 1e-7 nats is a few 1e-3 in the parameters.
-    assert result.history[-1] == pytest.approx(-best.fun, abs=1e-6)
-    assert result.params.weights[0] == pytest.approx(share, abs=3e-3)
-    np.testing.assert_allclose(
-        result.params.means, np.exp(best.x[1:]), atol=3e-3
+    best = minimize(
+        minus_log_evidence,
+        [0.0, 0.0, 1.0],
+        method="Nelder-Mead",
+        options={"xatol": 1e-8, "fatol": 1e-11},
     )
+    assert best.success
+    share = 1 / (1 + np.exp(-best.x[0]))
+    # The last gains are 1e-10 and shrink by 0.99 a turn, so the loop lacks
+    # some 1e-8 nats, which near the flat top is a few 1e-5 in the share.
+    assert result.history[-1] == pytest.approx(-best.fun, abs=1e-7)
+    assert result.params.weights[0] == pytest.approx(share, abs=1e-4)
+    close(result.params.means, np.exp(best.x[1:]), 1e-4)
 
 
 def test_the_loop_imports_only_the_standard_library():

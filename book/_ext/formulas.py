@@ -7,6 +7,7 @@ cannot read is a warning, which ends the build.
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -19,6 +20,7 @@ from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
 
+MARKS = re.compile(r"[,.;:!?)]*")
 KATEX = Path(__file__).parent / "katex"
 logger = logging.getLogger(__name__)
 
@@ -54,8 +56,25 @@ def html_of(node: nodes.math | nodes.math_block, display: bool) -> str:
         return f"<code>{escape(tex)}</code>"
 
 
+def keep_marks(app: Sphinx, tree: nodes.document, page: str) -> None:
+    """Give each formula the punctuation after it, to stay on its line."""
+    for node in list(tree.findall(nodes.math)):
+        siblings = node.parent
+        place = siblings.index(node) + 1
+        if place < len(siblings) and isinstance(
+            siblings[place], nodes.Text
+        ):
+            text = str(siblings[place])
+            node["mark"] = MARKS.match(text)[0]
+            siblings[place] = nodes.Text(text[len(node["mark"]) :])
+
+
 def visit_math(self: HTML5Translator, node: nodes.math) -> None:
-    self.body.append(f'<span class="math">{html_of(node, False)}</span>')
+    formula = f'<span class="math">{html_of(node, False)}</span>'
+    mark = node.get("mark")
+    if mark:
+        formula = f'<span class="unbroken">{formula}{mark}</span>'
+    self.body.append(formula)
     raise nodes.SkipNode
 
 
@@ -76,5 +95,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_html_math_renderer(
         "katex", (visit_math, None), (visit_display, None)
     )
+    app.connect("doctree-resolved", keep_marks)
     app.add_css_file("katex.min.css")
     return {"parallel_read_safe": True, "parallel_write_safe": False}

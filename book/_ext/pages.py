@@ -103,6 +103,14 @@ def trim(
     context["body"] = REPEATED_ID.sub("", body)
 
 
+def is_bare_field(
+    app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any
+) -> bool | None:
+    """Leave out a tuple's fields, which the class's docstring explains."""
+    doc = str(getattr(thing, "__doc__", ""))
+    return True if doc.startswith("Alias for field number") else None
+
+
 def write_entrance(app: Sphinx, exception: Exception | None) -> None:
     """Lead from the folder's own address to the first page."""
     if exception is None:
@@ -117,5 +125,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", prepare_kernels, priority=100)
     app.connect("builder-inited", add_files)
     app.connect("html-page-context", trim, priority=900)
+    app.connect("autodoc-skip-member", is_bare_field)
     app.connect("build-finished", write_entrance)
     return {"parallel_read_safe": True}
