@@ -5,13 +5,12 @@ Writes the section "imports" of benchmarks/RESULTS.md.
 
 from __future__ import annotations
 
-import platform
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
+from results import machine, write
+
 BASE = "import numpy, scipy.special, sklearn"
 CLOCK = "import time; began = time.perf_counter(); "
 REPEATS = 11
@@ -32,14 +31,7 @@ def main() -> None:
         base.append(seconds("pass", BASE))
         extra.append(seconds(BASE, "import emlib"))
     lines = [
-        "# Results",
-        "",
-        "Written by the scripts of this folder; `make bench` runs all.",
-        "",
-        "## imports",
-        "",
-        "`python benchmarks/imports.py`, "
-        f"Python {platform.python_version()}, {platform.machine()}, "
+        f"`python benchmarks/imports.py`, {machine()}, "
         f"{REPEATS} new processes each, interleaved.",
         "",
         "| imported | median (s) | min (s) |",
@@ -52,13 +44,8 @@ def main() -> None:
         middle, least = statistics.median(times), min(times)
         lines.append(f"| {name} | {middle:.3f} | {least:.3f} |")
     ratio = statistics.median(extra) / statistics.median(base)
-    lines += [
-        "",
-        f"`import emlib` adds {ratio:.0%} to what it stands on.",
-        "",
-    ]
-    RESULTS.write_text("\n".join(lines), encoding="utf-8")
-    print("\n".join(lines))
+    lines += ["", f"`import emlib` adds {ratio:.0%} to what it stands on."]
+    write("imports", lines)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import gammaln, xlog1py, xlogy
+from scipy.special import expit, gammaln, logit, softmax, xlog1py, xlogy
 
 from emlib.bound import Posterior, normalise
-from emlib.shapes import Counts, PerComponent, PerPoint, Table
+from emlib.shapes import Counts, PerComponent, PerPoint, Table, Vector
 
-__all__ = ["Model", "Params", "Statistics", "log_choose"]
+__all__ = ["Model", "Params", "Statistics", "log_choose", "log_tosses"]
 
 
 class Params(NamedTuple):
@@ -95,6 +95,46 @@ def log_choose(x: Counts) -> PerPoint:
     return orders
 
 
+def log_tosses(x: Counts, means: PerComponent) -> Table:
+    r"""Return the log probability of each row's tosses, in their order.
+
+    .. math:: h_n \log \theta_k + t_n \log (1 - \theta_k)
+
+    (`eq-coins-joint`), with 0 log 0 = 0.
+
+    Parameters
+    ----------
+    x : array of shape (n, 2)
+        Heads and tails of each row.
+    means : array of shape (k,)
+        Each coin's chance of heads.
+
+    Returns
+    -------
+    array of shape (n, k)
+        In nats; minus infinity where a coin forbids a row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> log_tosses(np.array([[2, 0]]), np.array([0.5, 1.0])).round(4)
+    array([[-1.3863,  0.    ]])
+
+    References
+    ----------
+    Feller (1968), An introduction to probability theory and its
+    applications, VI.2.
+    """
+    if ((means > 0) & (means < 1)).all():
+        sides = np.stack([np.log(means), np.log1p(-means)])  # (2, k)
+        # One product; its columns lie together, as `normalise` likes them.
+        logs: Table = (sides.T @ x.T).T  # (n, k)
+        return logs
+    heads, tails = x[:, :1], x[:, 1:]  # (n, 1)
+    logs = xlogy(heads, means) + xlog1py(tails, -means)  # (n, k)
+    return logs
+
+
 @dataclass(frozen=True)
 class Model:
     """A mixture of binomials; the object holds options only.
@@ -104,6 +144,9 @@ class Model:
     learn_weights : bool
         Whether the M-step moves the mixing weights. If not, they stay as
         they are in `previous`, or uniform where there is none.
+    count_orders : bool
+        Whether the binomial coefficient is part of the log joint. Without
+        it a row is one sequence of tosses; responsibilities stay the same.
 
     Examples
     --------
@@ -116,6 +159,7 @@ class Model:
     """
 
     learn_weights: bool = True
+    count_orders: bool = True
 
     def log_joint(self, x: Counts, params: Params) -> Table:
         r"""Return the log probability of each row together with each label.
@@ -140,10 +184,11 @@ class Model:
         array of shape (n, k)
             In nats.
         """
-        heads, tails = x[:, :1], x[:, 1:]  # (n, 1)
-        joint: Table = np.log(params.weights) + log_choose(x)[:, None]
-        joint = joint + xlogy(heads, params.means)  # (n, k)
-        joint = joint + xlog1py(tails, -params.means)  # (n, k)
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(params.weights)  # (k,)
+        joint: Table = log_tosses(x, params.means) + log_weights  # (n, k)
+        if self.count_orders:
+            joint = joint + log_choose(x)[:, None]  # (n, k)
         return joint
 
     def e_step(self, x: Counts, params: Params) -> Posterior:
@@ -251,12 +296,64 @@ class Model:
             weights = np.full_like(counts, 1 / len(counts))  # (k,)
         return Params(weights, statistics.heads / tosses)
 
+    def pack(self, params: Params) -> Vector:
+        r"""Return the free parameters as one vector without limits.
+
+        .. math:: \log \frac{\theta_k}{1 - \theta_k}, \qquad \log \pi_k
+
+        (`eq-speed-pack`); the second half only where weights are learned.
+
+        Parameters
+        ----------
+        params : Params
+            Weights and means.
+
+        Returns
+        -------
+        array of shape (p,)
+            In nats; infinite where a parameter is at its limit.
+        """
+        logits: Vector = logit(params.means)  # (k,)
+        if not self.learn_weights:
+            return logits
+        with np.errstate(divide="ignore"):
+            return np.concatenate([logits, np.log(params.weights)])  # (2k,)
+
+    def unpack(self, vector: Vector, like: Params) -> Params:
+        r"""Return the parameters that a vector stands for.
+
+        .. math::
+
+            \theta_k = \frac{1}{1 + e^{-v_k}}, \qquad
+            \pi_k = \frac{e^{v_{K + k}}}{\sum_l e^{v_{K + l}}}
+
+        (`eq-speed-unpack`): any vector gives parameters that are allowed.
+
+        Parameters
+        ----------
+        vector : array of shape (p,)
+            As `pack` returns it.
+        like : Params
+            Where the weights come from if they are not learned.
+
+        Returns
+        -------
+        Params
+            Weights and means.
+        """
+        k = len(like.means)
+        means: PerComponent = expit(vector[:k])  # (k,)
+        if not self.learn_weights:
+            return Params(like.weights, means)
+        weights: PerComponent = softmax(vector[k:])  # (k,)
+        return Params(weights, means)
+
     def sample(
         self,
         params: Params,
         n: int,
         rng: np.random.Generator,
-        tosses: int = 10,
+        tosses: int | PerPoint = 10,
     ) -> tuple[Counts, PerPoint]:
         r"""Return rows drawn from the model, and the labels it loses.
 
@@ -275,7 +372,7 @@ class Model:
             Number of rows.
         rng : numpy.random.Generator
             Source of randomness.
-        tosses : int
+        tosses : int or array of shape (n,)
             Tosses a row, m.
 
         Returns

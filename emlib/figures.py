@@ -7,9 +7,11 @@ is grey, truth is a dashed line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +22,7 @@ try:
     from matplotlib.colors import to_rgb
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyArrowPatch, Rectangle
+    from matplotlib.ticker import MaxNLocator
 except ImportError as missing:
     raise ImportError(
         "emlib.figures draws with matplotlib, which is not installed. "
@@ -35,7 +38,12 @@ __all__ = [
     "MUTED",
     "NARROW",
     "WIDE",
+    "Frame",
+    "Interactive",
+    "Mark",
+    "bound_staircase",
     "canvas",
+    "frames",
     "loop_diagram",
     "mixed_colours",
     "responsibility_strip",
@@ -234,3 +242,305 @@ def loop_diagram(
         )
         axes.add_patch(arrow)
         axes.text(4.0, height, label, ha="center", va="center")
+
+
+def bound_staircase(
+    axes: Axes,
+    bounds_after_e: Sequence[float],
+    bounds_after_m: Sequence[float],
+) -> None:
+    """Draw how the bound climbs: the M-step lifts it, the E-step closes in.
+
+    The solid stairs are the bound. The dashed line is the log evidence,
+    which changes where the parameters do, at an M-step; the thick strokes
+    are the gaps that E-steps close.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    bounds_after_e : sequence of float
+        The bound after the E-step of each turn, which is the turn's log
+        evidence.
+    bounds_after_m : sequence of float
+        The bound after the M-steps between them: one entry fewer.
+
+    Examples
+    --------
+    >>> figure, axes = canvas()
+    >>> bound_staircase(axes, [-2.33, -1.78, -1.41], [-2.04, -1.51])
+    >>> len(axes.lines)
+    2
+    """
+    turns = len(bounds_after_e)
+    times = np.arange(turns)  # (t,)
+    heights = [*zip(bounds_after_e, bounds_after_m, strict=False)]
+    stairs = [*np.ravel(heights), bounds_after_e[-1]]  # (2 t - 1,)
+    edges = np.append(np.arange(2 * turns - 1) / 2, turns - 0.5)
+    # A turn's parameters hold from its own M-step to the next one.
+    axes.step(
+        np.append(times - 0.5, turns - 0.5).clip(0),
+        [*bounds_after_e, bounds_after_e[-1]],
+        where="post",
+        color=MUTED,
+        linestyle="--",
+    )
+    axes.step(edges, [*stairs, stairs[-1]], where="post", color=INK)
+    axes.vlines(
+        times[1:], bounds_after_m, bounds_after_e[1:], INK, linewidth=4
+    )
+    axes.set(xticks=times, xlabel="turn $t$", ylabel="bound (nats)")
+
+
+class Mark(NamedTuple):
+    """One thing that is drawn in a `Frame`.
+
+    Attributes
+    ----------
+    x, y : iterable of float
+        Where, in the units of the axes.
+    colour : str
+        One of the house colours, or any other in hexadecimal.
+    kind : str
+        "line", "dashed", "thick", "dots", "circle" (a ring around each
+        point), or "words" (the label, centred on the first point).
+    label : str
+        The words.
+    """
+
+    x: Iterable[float]
+    y: Iterable[float]
+    colour: str = INK
+    kind: str = "line"
+    label: str = ""
+
+
+class Frame(NamedTuple):
+    """What an interactive figure shows at one place of its slider.
+
+    Attributes
+    ----------
+    name : str
+        The place, in a few words that a screen reader says with the slider.
+    text : str
+        What is to be seen, with its numbers, in a sentence or two.
+    marks : sequence of Mark
+        What is drawn.
+    at : float or None
+        Where on the x axis a pointer picks this frame.
+    """
+
+    name: str
+    text: str
+    marks: Sequence[Mark]
+    at: float | None = None
+
+
+class Interactive(NamedTuple):
+    """A figure that a notebook shows, and a reader can move.
+
+    Attributes
+    ----------
+    html : str
+        The element.
+    data : dict
+        What its script draws from, as it stands in the page.
+    """
+
+    html: str
+    data: dict[str, Any]
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+# A drawing's size and the plot's place in it, in units of the drawing.
+WIDTH, HEIGHT = 480, 300
+LEFT, TOP, RIGHT, BOTTOM = 52.0, 24.0, 468.0, 254.0
+
+
+def _paint(colour: str) -> str:
+    """Return the colour as the page knows it, dark or light."""
+    house = {INK: "ink", MUTED: "muted"} | {
+        c: f"component-{k}" for k, c in enumerate(COMPONENTS, start=1)
+    }
+    known = colour in house
+    return f"var(--{house[colour]}, {colour})" if known else colour
+
+
+def _place(
+    ends: Sequence[float], near: float, far: float, value: float
+) -> float:
+    """Return where a value of an axis with these ends is drawn."""
+    low, high = ends
+    place = near + (value - low) / (high - low) * (far - near)
+    return round(float(place), 2)
+
+
+def _shape(data: dict[str, Any], mark: dict[str, Any]) -> str:
+    """Return one mark as SVG; interactive.js does the same."""
+    xs = [_place(data["x"], LEFT, RIGHT, value) for value in mark["x"]]
+    ys = [_place(data["y"], BOTTOM, TOP, value) for value in mark["y"]]
+    kind, paint = mark["kind"], f"color:{mark['colour']}"
+    points = [*zip(xs, ys, strict=True)]
+    if kind == "words":
+        x, y = points[0]
+        label = escape(mark["label"])
+        return f'<text x="{x}" y="{y}" style="{paint}">{label}</text>'
+    if kind in ("dots", "circle"):
+        return "".join(
+            f'<circle class="{kind}" cx="{x}" cy="{y}" r="5"'
+            f' style="{paint}"/>'
+            for x, y in points
+        )
+    path = " ".join(f"{x},{y}" for x, y in points)
+    return f'<polyline class="{kind}" points="{path}" style="{paint}"/>'
+
+
+def _ticks(data: dict[str, Any], labels: Sequence[str]) -> str:
+    """Return the axes, their ticks and their labels as SVG."""
+    ticks = MaxNLocator(5, steps=[1, 2, 5, 10])
+    parts = [f'<path d="M{LEFT:g},{TOP:g}V{BOTTOM:g}H{RIGHT:g}"/>']
+    for value in ticks.tick_values(*data["x"]):
+        if data["x"][0] <= value <= data["x"][1]:
+            x = _place(data["x"], LEFT, RIGHT, value)
+            parts.append(
+                f'<path d="M{x},{BOTTOM:g}v4"/>'
+                f'<text x="{x}" y="{BOTTOM + 18:g}">{value:g}</text>'
+            )
+    for value in ticks.tick_values(*data["y"]):
+        if data["y"][0] <= value <= data["y"][1]:
+            y = _place(data["y"], BOTTOM, TOP, value)
+            number = f"{value:g}".replace("-", "\N{MINUS SIGN}")
+            parts.append(
+                f'<path d="M{LEFT:g},{y}h-4"/><text class="left" '
+                f'x="{LEFT - 8:g}" y="{y + 4:g}">{number}</text>'
+            )
+    across, up = map(escape, labels)
+    middle = (LEFT + RIGHT) / 2
+    return (
+        f'<g class="axes">{"".join(parts)}'
+        f'<text x="{middle:g}" y="{HEIGHT - 6}">{across}</text>'
+        f'<text class="right" x="4" y="13">{up}</text></g>'
+    )
+
+
+def _placed(mark: Mark, digits: int) -> dict[str, Any]:
+    """Return a mark as the page carries it."""
+    return {
+        "x": [round(float(value), digits) for value in mark.x],
+        "y": [round(float(value), digits) for value in mark.y],
+        "colour": _paint(mark.colour),
+        "kind": mark.kind,
+        "label": mark.label,
+    }
+
+
+def frames(
+    name: str,
+    frames: Sequence[Frame],
+    still: Sequence[Mark] = (),
+    *,
+    xlim: Sequence[Any],
+    ylim: Sequence[Any],
+    labels: Sequence[str],
+    slider: str,
+    alt: str,
+    caption: str = "",
+    first: int = 0,
+    digits: int = 4,
+) -> Interactive:
+    """Return a figure of which a reader picks the frame to be seen.
+
+    All is computed here, and the page's script only draws: it knows of
+    lines, dots and words, and of no model. Without the script the first
+    frame stands still.
+
+    Parameters
+    ----------
+    name : str
+        A word for this figure that no other of the page has.
+    frames : sequence of Frame
+        What is shown at each place of the slider.
+    still : sequence of Mark
+        What is drawn in every frame.
+    xlim, ylim : pairs of float
+        The ends of the axes; what lies beyond is cut off.
+    labels : pair of str
+        Words under the x axis and above the y axis.
+    slider : str
+        What the slider chooses.
+    alt : str
+        The figure in words, for those who do not see it.
+    caption : str
+        A sentence under the figure; the finding first.
+    first : int
+        The frame that is shown at the beginning.
+    digits : int
+        To how many digits after the point the page carries the values.
+
+    Returns
+    -------
+    Interactive
+        As the last value of a notebook's cell, it is shown.
+
+    Examples
+    --------
+    >>> places = [
+    ...     Frame(f"{x:g}", f"The dot is at {x:g}.", [Mark([x], [1])], x)
+    ...     for x in (0.0, 0.5, 1.0)
+    ... ]
+    >>> figure = frames(
+    ...     "dot",
+    ...     places,
+    ...     xlim=(0, 1),
+    ...     ylim=(0, 2),
+    ...     labels=("place", "height"),
+    ...     slider="place of the dot",
+    ...     alt="A dot that moves along a line.",
+    ... )
+    >>> figure.data["frames"][1]["text"]
+    'The dot is at 0.5.'
+    """
+    data: dict[str, Any] = {
+        "x": [float(end) for end in xlim],
+        "y": [float(end) for end in ylim],
+        "box": [LEFT, TOP, RIGHT, BOTTOM],
+        "frames": [
+            {
+                "name": frame.name,
+                "text": frame.text,
+                "at": None if frame.at is None else float(frame.at),
+                "marks": [_placed(mark, digits) for mark in frame.marks],
+            }
+            for frame in frames
+        ],
+    }
+    shown = data["frames"][first]
+    fixed = [_placed(mark, digits) for mark in still]
+    clip = f"{name}-clip"
+    written = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    drawn = (
+        f'<g class="{which}" clip-path="url(#{clip})">'
+        f"{''.join(_shape(data, mark) for mark in marks)}</g>"
+        for which, marks in (("still", fixed), ("moving", shown["marks"]))
+    )
+    html = (
+        f'<figure class="interactive" data-figure="{escape(name)}">'
+        f'<svg role="img" aria-label="{escape(alt)}" aria-describedby='
+        f'"{name}-text" viewBox="0 0 {WIDTH} {HEIGHT}"><clipPath '
+        f'id="{clip}"><rect x="{LEFT:g}" y="{TOP:g}" '
+        f'width="{RIGHT - LEFT:g}" height="{BOTTOM - TOP:g}"/></clipPath>'
+        f"{_ticks(data, labels)}{''.join(drawn)}</svg>"
+        f'<div class="control" hidden><label for="{name}-range">'
+        f'{escape(slider)}</label><input type="range" '
+        f'id="{name}-range" aria-label="{escape(slider)}" min="0" '
+        f'max="{len(frames) - 1}" value="{first}" '
+        f'aria-valuetext="{escape(shown["name"])}"></div>'
+        f'<output id="{name}-text" for="{name}-range" '
+        f'aria-live="polite">{escape(shown["text"])}</output>'
+        f"<figcaption>{escape(caption)}</figcaption>"
+        f'<script type="application/json">'
+        f"{written.replace('<', chr(92) + 'u003c')}</script></figure>"
+    )
+    return Interactive(html, data)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Fit", "Model", "Step", "em", "fit", "sweep"]
+__all__ = ["Fit", "Model", "Step", "em", "fit", "next_turn", "sweep"]
 
 
 @runtime_checkable
@@ -74,6 +74,47 @@ class Step:
         return float(evidence.sum())
 
 
+def next_turn(step: Step) -> Step:
+    r"""Return the step that one M-step makes of this one.
+
+    .. math::
+
+        \theta^{(t+1)} = \operatorname{M}(\operatorname{E}(\theta^{(t)}))
+
+    (`eq-loop-map`).
+
+    Parameters
+    ----------
+    step : Step
+        Any turn of a loop; its E-step runs now, if it has not run yet.
+
+    Returns
+    -------
+    Step
+        The next turn, with its E-step still to come.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from emlib import coins, em
+    >>> x = np.array([[5, 5], [9, 1], [8, 2], [4, 6], [7, 3]])
+    >>> fair = np.array([0.5, 0.5])
+    >>> start = coins.Params(weights=fair, means=np.array([0.6, 0.5]))
+    >>> step = next(em(coins.Model(learn_weights=False), x, start))
+    >>> next_turn(step).params.means.round(2)
+    array([0.71, 0.58])
+
+    References
+    ----------
+    Dempster, Laird and Rubin (1977), Maximum likelihood from incomplete
+    data via the EM algorithm.
+    """
+    model, x, multiplicity = step.model, step.x, step.multiplicity
+    statistics = model.summarise(x, step.resp, multiplicity)
+    params = model.maximise(statistics, previous=step.params)
+    return Step(step.turn + 1, params, model, x, multiplicity)
+
+
 def em(
     model: Model, x: Any, start: Any, multiplicity: Any = None
 ) -> Iterator[Step]:
@@ -126,17 +167,13 @@ def em(
     Dempster, Laird and Rubin (1977), Maximum likelihood from incomplete
     data via the EM algorithm.
     """
-    turn, params = 0, start
+    step = Step(0, start, model, x, multiplicity)
     if hasattr(start, "shape"):
-        turn, params = (
-            1,
-            model.maximise(model.summarise(x, start, multiplicity)),
-        )
+        params = model.maximise(model.summarise(x, start, multiplicity))
+        step = Step(1, params, model, x, multiplicity)
     while True:
-        step = Step(turn, params, model, x, multiplicity)
         yield step
-        statistics = model.summarise(x, step.resp, multiplicity)
-        turn, params = turn + 1, model.maximise(statistics, previous=params)
+        step = next_turn(step)
 
 
 class Fit(NamedTuple):

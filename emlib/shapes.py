@@ -11,17 +11,23 @@ import numpy as np
 from jaxtyping import Float, Real
 
 __all__ = [
+    "Centres",
     "Colours",
     "Counts",
     "PerComponent",
     "PerPoint",
     "Points",
+    "Slopes",
     "Table",
+    "Vector",
 ]
 
 Points = Real[np.ndarray, "n d"]
+Centres = Real[np.ndarray, "k d"]
 Counts = Real[np.ndarray, "n 2"]
 Colours = Float[np.ndarray, "n 3"]
+Vector = Float[np.ndarray, " p"]
+Slopes = Float[np.ndarray, "q p"]
 Table = Float[np.ndarray, "n k"]
 PerPoint = Real[np.ndarray, " n"]
 PerComponent = Float[np.ndarray, " k"]

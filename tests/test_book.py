@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(ROOT.glob("book/*.md"))
 TEXTS = {page.stem: page.read_text(encoding="utf-8") for page in PAGES}
-SHOWN = ["loop", "bound", "coins"]
+SHOWN = ["loop", "bound", "coins", "starts", "speed"]
 CELL = re.compile(r"^```\{code-cell\} python\n(.*?)^```$", re.DOTALL | re.M)
 HEADER = re.compile(r"\A---\n.*?^---\n", re.DOTALL | re.M)
 LISTING = re.compile(

@@ -16,7 +16,12 @@ ORDER = [
     "loop",
     "bound",
     "coins",
+    "starts",
+    "speed",
+    "laws",
+    "scale",
     "datasets",
+    "estimators",
     "figures",
 ]
 MODELS = {"coins"}
@@ -72,6 +77,6 @@ def test_importing_the_package_is_light():
 
 
 def test_the_public_names_are_there():
-    from emlib import coins, em, fit, sweep
+    from emlib import CoinMixture, coins, em, fit, sweep
 
-    assert all(map(callable, (em, fit, sweep, coins.Model)))
+    assert all(map(callable, (em, fit, sweep, coins.Model, CoinMixture)))

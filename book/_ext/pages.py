@@ -95,7 +95,10 @@ def trim(
     context: dict[str, Any],
     tree: Any,
 ) -> None:
-    """Keep off the page what the theme links but the book does not use."""
+    """Keep off a page what it does not use, and add what it does."""
+    if 'class="interactive"' in context.get("body", ""):
+        app.add_js_file("interactive.js", loading_method="defer")
+        context["script_files"] = app.builder.script_files
     for kind in ("script_files", "css_files"):
         context[kind] = [a for a in context.get(kind, []) if wanted(a)]
     context["default_mode"] = "light"
@@ -103,12 +106,13 @@ def trim(
     context["body"] = REPEATED_ID.sub("", body)
 
 
-def is_bare_field(
+def is_not_ours(
     app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any
 ) -> bool | None:
-    """Leave out a tuple's fields, which the class's docstring explains."""
+    """Leave out bare tuple fields and what scikit-learn adds."""
     doc = str(getattr(thing, "__doc__", ""))
-    return True if doc.startswith("Alias for field number") else None
+    bare = doc.startswith("Alias for field number")
+    return True if bare or re.fullmatch("set_.*_request", name) else None
 
 
 def write_entrance(app: Sphinx, exception: Exception | None) -> None:
@@ -125,6 +129,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", prepare_kernels, priority=100)
     app.connect("builder-inited", add_files)
     app.connect("html-page-context", trim, priority=900)
-    app.connect("autodoc-skip-member", is_bare_field)
+    app.connect("autodoc-skip-member", is_not_ours)
     app.connect("build-finished", write_entrance)
     return {"parallel_read_safe": True}
