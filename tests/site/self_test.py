@@ -44,7 +44,8 @@ HEADING = '<h1 id="sound">Sound</h1>'
 BASE = f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
 {TITLE}{ICON}{VIEWPORT}<style>{STYLE}</style>{THEME}</head><body>
 <main><article>{HEADING}<p>Text.</p></article></main></body></html>"""
-REDIRECT = '<meta http-equiv="Refresh" content="0; url=book/page.html" />'
+REFRESH = '<meta http-equiv="Refresh" content="0; url=book/page.html" />'
+REDIRECT = ICON + REFRESH
 DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
 FORMULA = '<span class="math"><span class="katex">x</span></span>'
 LONG = '<b class="long">x</b>'
