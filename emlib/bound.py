@@ -5,7 +5,7 @@ All values are in nats.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import entr
@@ -15,6 +15,7 @@ from emlib.shapes import Features, Natural, PerPoint, Table
 __all__ = [
     "Posterior",
     "bound",
+    "credit",
     "entropy",
     "gap",
     "normalise",
@@ -248,12 +249,15 @@ def settle(
     log-sum-exp and softmax functions.
     """
     peak = log_joint.max(axis=0)  # (n,)
-    least = np.full_like(peak, -700 if peak.itemsize == 8 else -80)
+    least = -700 if peak.itemsize == 8 else -80
     log_joint -= peak
     # Below, `exp` is ten times slower and its values count for nothing.
-    np.maximum(log_joint, least, out=log_joint)
+    low = bool(log_joint.min(initial=0) < least)
+    if low:
+        np.maximum(log_joint, np.full_like(peak, least), out=log_joint)
     np.exp(log_joint, out=log_joint)
-    log_joint -= np.exp(least[:1])
+    if low:
+        log_joint -= np.exp(peak.dtype.type(least))
     total = log_joint.sum(axis=0)  # (n,)
     evidence = peak + np.log(total)  # (n,)
     if multiplicity is None:
@@ -309,8 +313,40 @@ def tally(
     """
     resp = natural @ features  # (k, n)
     bound = settle(resp, multiplicity)
-    # Few and long: dot products; else one product of matrices.
-    if len(resp) * len(features) < 16:
-        return np.vecdot(resp[:, None], features), bound
-    sums: Natural = (features @ resp.T).T  # (k, p)
-    return sums, bound
+    return credit(resp, features), bound
+
+
+def credit(resp: Features, features: Features) -> Any:
+    r"""Return the features credited to each component.
+
+    .. math:: \sum_n r_{nk} \phi(x_n)
+
+    (`eq-gaussians_fast-natural`).
+
+    Parameters
+    ----------
+    resp : array of shape (k, n)
+        Responsibilities, as often as each point counts.
+    features : array of shape (p, n)
+        phi(x_n), one column a point.
+
+    Returns
+    -------
+    array of shape (k, p)
+        Sums over the points.
+
+    Examples
+    --------
+    >>> credit(np.array([[1.0, 0.5]]), np.array([[2.0, 4.0]]))
+    array([[4.]])
+
+    References
+    ----------
+    Sundberg (1974), Maximum likelihood theory for incomplete data from an
+    exponential family.
+    """
+    # `dot` lets other threads run; `@` with a result this small does not.
+    few, long = len(resp) * len(features) < 16, resp.shape[1] > 4096
+    if few and (long or resp.itemsize == 4):  # these round less, too
+        return np.array([[np.dot(r, f) for f in features] for r in resp])
+    return np.dot(features, resp.T).T  # (k, p)

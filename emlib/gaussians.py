@@ -667,12 +667,13 @@ class Model:
                 f"it nearer the data, or use fewer components."
             )
         means, kind = statistics.means(), KINDS[self.covariance_type]
+        kept, points = statistics.kept(kind), kind.pool(counts)
+        if self.prior is not None:
+            dof, scale = self.prior
+            kept = kept + kind.keep(scale[None])
+            points = points + dof + len(scale) + 1
         eye = np.eye(means.shape[1])  # (d, d)
-        dof, scale = self.prior or Prior(-1 - len(eye), 0 * eye)
-        kept = statistics.kept(kind) + kind.keep(scale[None])
-        firm = dof + len(eye) + 1  # exactly 0 without a prior
-        covariances = kept / (kind.pool(counts) + firm)
-        covariances = covariances + kind.keep(self.reg_covar * eye[None])
+        covariances = kept / points + kind.keep(self.reg_covar * eye[None])
         return kind(counts / counts.sum(), means, covariances)
 
     def log_prior(self, params: Params) -> float:

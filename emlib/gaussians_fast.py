@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emlib.bound import Posterior, normalise, settle
+from emlib.bound import Posterior, credit, normalise, settle
 from emlib.gaussians import (
     KINDS,
     Collapse,
@@ -170,26 +170,43 @@ class Moments:
         return Moments(self.kind, counts, self.origin, first, second)
 
 
+def _bands(d: int) -> list[slice]:
+    """Return the rows of the products that one call makes; ten or so."""
+    width = max(1, d // 10)
+    return [slice(i, min(i + width, d)) for i in range(0, d, width)]
+
+
 @cache
-def _upper(d: int) -> tuple[Any, Any, Any]:
-    """Return where i <= j, and minus half of how often each counts."""
-    i, j = np.triu_indices(d)
-    return i, j, np.where(i == j, -0.5, -1.0)
+def _pairs(d: int) -> tuple[Any, Any, Any]:
+    """Return i and j of each product, and minus half of its weight.
+
+    Inside a band both z_i z_j and z_j z_i are there.
+    """
+    pairs = [
+        (i, j, -0.5 if j < band.stop else -1.0)
+        for band in _bands(d)
+        for i in range(band.start, band.stop)
+        for j in range(band.start, d)
+    ]
+    i, j, shares = zip(*pairs, strict=True)
+    return np.array(i), np.array(j), np.array(shares)
 
 
 class _FullParts:
-    """All products z_i z_j, i <= j."""
+    """All products z_i z_j, i <= j, and a few with i > j."""
 
     @staticmethod
     def rows(d: int) -> int:
-        return d * (d + 1) // 2
+        return sum((b.stop - b.start) * (d - b.start) for b in _bands(d))
 
     @staticmethod
     def quadratics(z: Features, out: Any) -> None:
-        begin = 0
-        for i in range(len(z)):
-            end = begin + len(z) - i
-            np.multiply(z[i], z[i:], out=out[begin:end])
+        begin, (d, n) = 0, z.shape
+        for band in _bands(d):
+            left, right = z[band, None], z[band.start :]
+            end = begin + len(left) * len(right)
+            block = out[begin:end].reshape(len(left), len(right), n)
+            np.multiply(left, right, out=block)
             begin = end
 
     @staticmethod
@@ -211,21 +228,20 @@ class _FullParts:
 
     @staticmethod
     def variances(covariances: Covariances) -> Any:
-        diagonals: Covariances = np.diagonal(
-            covariances, axis1=-2, axis2=-1
-        )
-        return diagonals
+        diagonals: Covariances = covariances.diagonal(0, -2, -1)
+        return diagonals  # (k, d)
 
     @staticmethod
     def coefficients(precision: Covariances) -> Any:
-        i, j, doubled = _upper(precision.shape[-1])
-        return doubled * precision[:, i, j]
+        i, j, shares = _pairs(precision.shape[-1])
+        return shares * precision[:, i, j]
 
     @staticmethod
     def unfold(sums: Natural, d: int) -> Any:
-        i, j, _ = _upper(d)
+        i, j, _ = _pairs(d)
         second = np.empty((len(sums), d, d))
-        second[:, i, j] = second[:, j, i] = sums
+        second[:, i, j] = sums
+        second[:, j[i <= j], i[i <= j]] = sums[:, i <= j]
         return second
 
     @staticmethod
@@ -247,7 +263,7 @@ class _TiedParts(_FullParts):
 
     @staticmethod
     def variances(covariances: Covariances) -> Any:
-        return np.diagonal(covariances)[None]  # (1, d)
+        return covariances.diagonal()[None]  # (1, d)
 
     @staticmethod
     def quadratics(z: Features, out: Any) -> None:
@@ -410,11 +426,12 @@ def precisions(params: Params) -> Precisions:
     part = PARTS[type(params)]
     if isinstance(params, Full | Tied):
         inverse = np.linalg.inv(_cholesky(params.covariances))
-        sizes = np.diagonal(inverse, axis1=-2, axis2=-1)  # (k, d)
-        widths = np.diagonal(params.covariances, axis1=-2, axis2=-1)
+        sizes = inverse.diagonal(0, -2, -1)  # (k, d)
+        widths = params.covariances.diagonal(0, -2, -1)  # (k, d)
         # A factor of a singular matrix exists, by the grace of rounding.
-        flat = ~(sizes**2 * widths <= 1 / (8 * EPS[8]))  # (k, d)
-        if flat.any():
+        sound = sizes**2 * widths <= 1 / (8 * EPS[8])  # (k, d)
+        if not sound.all():
+            flat = ~sound  # (k, d)
             raise Collapse(int(np.argwhere(np.atleast_2d(flat))[0][0]))
         logs = np.log(sizes).sum(axis=-1)  # (k,)
         return Precisions(inverse, logs, part.precision(inverse))
@@ -538,13 +555,15 @@ def magnification(params: Params, inverse: Precisions) -> PerComponent:
     return total
 
 
-def features(x: Points, kind: Any, unit: Unit | None = None) -> Features:
+def features(
+    x: Points, kind: Any, unit: Unit | None = None, scratch: Any = None
+) -> Features:
     r"""Return what the log joint is linear in, one column a point.
 
     .. math:: \phi(z) = (z_i z_j)_{i \le j}, \; z, \; 1
 
-    (`eq-gaussians_fast-features`) for full covariances; the other types
-    need fewer products.
+    (`eq-gaussians_fast-features`) for full covariances, some products
+    twice where d >= 20; the other types need fewer.
 
     Parameters
     ----------
@@ -554,6 +573,9 @@ def features(x: Points, kind: Any, unit: Unit | None = None) -> Features:
         Full, Tied, Diag or Spherical.
     unit : Unit, optional
         What to make of x first; without it z is x.
+    scratch : array, optional
+        Of one axis, and at least as many numbers as are returned: where to
+        write them.
 
     Returns
     -------
@@ -574,11 +596,14 @@ def features(x: Points, kind: Any, unit: Unit | None = None) -> Features:
     n, d = x.shape
     part = PARTS[kind]
     q = part.rows(d)
-    phi = np.empty((q + d + 1, n), x.dtype)
+    size = (q + d + 1) * n
+    held = np.empty(size, x.dtype) if scratch is None else scratch[:size]
+    phi = held.reshape(-1, n)  # (p, n)
     z = phi[q:-1]  # (d, n)
-    z[:] = x.T
-    if unit is not None:
-        z -= unit.origin[:, None].astype(x.dtype)
+    if unit is None:
+        z[:] = x.T
+    else:
+        np.subtract(x.T, unit.origin[:, None].astype(x.dtype), out=z)
         z *= (1 / unit.scale)[:, None].astype(x.dtype)
     part.quadratics(z, phi[:q])
     phi[-1] = 1
@@ -637,37 +662,44 @@ class _Turn:
         self.kind: Any = type(params)
         self.part = PARTS[self.kind]
         self.precisions = precisions(params)
-        close = self.guarded()  # (k,)
-        origin = np.where(close[:, None], params.means, 0.0)  # (k, d)
-        if model.about is not None:
-            asked = np.isfinite(model.about)  # (k, d)
-            origin = np.where(asked, model.about, origin)
-            close = close | asked[:, 0]
-        if self.kind is Tied and close.any():
-            origin = np.where(close[:, None], origin, params.means)
-            close = np.ones_like(close)
-        self.close, self.origin = np.flatnonzero(close).tolist(), origin
+        self.close: list[int] = []
+        self.origin = np.zeros_like(params.means)  # (k, d)
+        if model.about is not None or not self.safe():
+            self.centre(model.about)
         rows = natural(params, self.precisions)  # (k, p)
-        rows[self.close] = 0
+        if self.close:
+            rows[self.close] = 0
         if self.dtype.itemsize == 4:
             rows = np.maximum(rows, -1e30)  # that of a weight of 0
         self.natural = rows.astype(self.dtype, copy=False)
         bytes_a_row = rows.shape[1] * self.dtype.itemsize
         self.size = max(model.scratch // bytes_a_row, 64)
 
-    def guarded(self) -> Any:
-        """Return which components must be centred before they are squared.
+    def safe(self) -> bool:
+        """Say whether three maxima show that no component is too far."""
+        params, size = self.params, self.dtype.itemsize
+        widest = self.part.variances(params.covariances).max()
+        reach = np.abs(params.means).max() + 3 * widest**0.5
+        terms = params.means.shape[1] ** 2 * self.precisions.values.max()
+        return bool(terms * reach * reach < ALLOWED[size] / EPS[size])
 
-        Most turns a bound that costs three maxima settles it.
+    def centre(self, about: Centres | None) -> None:
+        """Choose the components that are centred before they are squared.
+
+        Those that rounding would harm, and those whose origin is asked for.
         """
         params, size = self.params, self.dtype.itemsize
         limit = ALLOWED[size] / EPS[size]
-        widest = PARTS[self.kind].variances(params.covariances).max()
-        reach = np.abs(params.means).max() + 3 * np.sqrt(widest)
-        terms = params.means.shape[1] ** 2 * self.precisions.values.max()
-        if terms * reach * reach < limit:
-            return np.zeros(len(params.means), dtype=bool)
-        return magnification(params, self.precisions) > limit
+        close = magnification(params, self.precisions) > limit  # (k,)
+        origin = np.where(close[:, None], params.means, 0.0)  # (k, d)
+        if about is not None:
+            asked = np.isfinite(about)  # (k, d)
+            origin = np.where(asked, about, origin)
+            close = close | asked[:, 0]
+        if self.kind is Tied and close.any():
+            origin = np.where(close[:, None], origin, params.means)
+            close = np.ones_like(close)
+        self.close, self.origin = np.flatnonzero(close).tolist(), origin
 
     def blocks(self, n: int) -> Iterator[slice]:
         """Yield even slices of n rows, each small enough for the cache."""
@@ -717,9 +749,9 @@ class _Turn:
         )
         return -0.5 * lengths  # (n,)
 
-    def moments(self, phi: Features, resp: Features) -> Moments:
-        """Return the moments of a block, given its responsibilities."""
-        return _moments(phi, resp, self.kind, self.origin, self.close)
+    def sums(self, phi: Features, resp: Features) -> list[Any]:
+        """Return the sums of a block, given its responsibilities."""
+        return _sums(phi, resp, self.kind, self.origin, self.close)
 
     def posterior(self, x: Points) -> Posterior:
         """Return responsibilities and log evidence, however far the point.
@@ -765,51 +797,60 @@ class _Turn:
         self, x: Points, multiplicity: PerPoint | None = None
     ) -> tuple[Moments, float]:
         """Return the moments and the bound of a block of points."""
-        total: Any = 0
-        bound = 0.0
+        total, bound = list[Any](), 0.0
+        rows = min(self.size, len(x))
+        scratch = np.empty(self.natural.shape[1] * rows, self.dtype)
         for cut in self.blocks(len(x)):
             times = None if multiplicity is None else multiplicity[cut]
-            phi = features(x[cut], self.kind, self.unit)
+            phi = features(x[cut], self.kind, self.unit, scratch)
             resp = self.joint(phi)
             bound += settle(resp, times)
             if self.kind is Tied and not self.close:
                 bound += float(resp.sum(axis=0) @ self.shared(phi))
-            total = total + self.moments(phi, resp)
-        return total, bound
+            sums = self.sums(phi, resp)
+            pairs = zip(total or sums, sums, strict=True)
+            total = [a + b for a, b in pairs] if total else sums
+        moments = _moments(total, self.kind, self.origin, self.close)
+        return moments, bound
 
 
-def _moments(
+def _sums(
     phi: Features,
     resp: Features,
     kind: Any,
     origin: Centres,
     close: Iterable[int],
-) -> Moments:
-    """Return moments about the origins; those not `close` are at zero."""
+) -> list[Any]:
+    """Return what adds over blocks; some moments about their own origin."""
     part, d, close = PARTS[kind], origin.shape[1], list(close)
-    sums = _product(resp, phi).astype(np.float64, copy=False)  # (k, p)
-    counts, first = sums[:, -1], sums[:, -1 - d : -1]
-    second = part.unfold(sums[:, : -1 - d], d)
-    if kind is Tied and not close:
-        second = (phi[:-1] * resp.sum(axis=0)) @ phi[:-1].T  # (d, d)
+    sums = [credit(resp, phi).astype(np.float64, copy=False)]  # (k, p)
     z = phi[-1 - d : -1]  # (d, n)
+    if kind is Tied and not close:
+        sums.append((z * resp.sum(axis=0)) @ z.T)  # (d, d)
     for i in close:
         apart = z.astype(np.float64) - origin[i][:, None]  # (d, n)
         share = resp[i].astype(np.float64)  # (n,)
-        first[i] = apart @ share
-        about = part.second(apart, share)
-        if kind is Tied:
-            second = second + about
-        else:
-            second[i] = about
+        sums += [apart @ share, part.second(apart, share)]
+    return sums
+
+
+def _moments(
+    sums: list[Any], kind: Any, origin: Centres, close: Iterable[int]
+) -> Moments:
+    """Return the moments that such sums are; those not close: at zero."""
+    part, d, close = PARTS[kind], origin.shape[1], list(close)
+    table, *others = sums  # (k, p)
+    counts, first = table[:, -1], table[:, -1 - d : -1]
+    second = part.unfold(table[:, : -1 - d], d)
+    if kind is Tied:
+        second = sum(others[1::2]) if close else others[0]
+    for i, about, square in zip(
+        close, others[::2], others[1::2], strict=False
+    ):
+        first[i] = about
+        if kind is not Tied:
+            second[i] = square
     return Moments(kind, counts, origin, first, second)
-
-
-def _product(resp: Features, phi: Features) -> Any:
-    """Return the features credited to each component, (k, p)."""
-    if len(resp) * len(phi) < 16:  # few and long: dot products
-        return np.vecdot(resp[:, None], phi)
-    return (phi @ resp.T).T
 
 
 @dataclass(frozen=True)
@@ -895,7 +936,9 @@ class Model(Readable):
             held = np.where(counts > 0, counts, 1)[:, None]  # (k, 1)
             origin = middle + sums / held  # (k, d)
         origin = np.broadcast_to(origin, (len(shares), len(z)))
-        return _moments(phi, shares, kind, origin, range(len(shares)))
+        close = range(len(shares))
+        sums = _sums(phi, shares, kind, origin, close)
+        return _moments(sums, kind, origin, close)
 
     def tally(self, params: Params) -> Callable[..., tuple[Moments, float]]:
         """Return a function that does both of a block's steps in one pass.

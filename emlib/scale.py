@@ -88,10 +88,10 @@ def threads(parts: int) -> Iterator[Callable[..., Iterable[Any]]]:
     ...     list(mapper(abs, [-1, 2]))
     [1, 2]
     """
-    workers = min(parts, _cores())
     if parts < 2:
         yield map
         return
+    workers = min(parts, _cores())
     with _ONE_EACH:
         if workers < 2:
             yield map

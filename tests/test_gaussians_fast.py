@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import numpy as np
@@ -96,6 +97,34 @@ def test_the_log_joint_is_a_product(seed, kind, d):
     joint = (eta @ fast.features(x, type(params))).T
     # Sums of some ten terms, each some hundreds at most.
     close(joint, scipys(x, params), rtol=0, atol=1e-11)
+
+
+@pytest.mark.equation("eq-gaussians_fast-natural")
+@pytest.mark.parametrize("d", [19, 20, 33, 41])
+def test_many_columns_are_multiplied_in_bands(d):
+    x, params, _ = random_case(d, "full", n=60, k=2, d=d)
+    model = Model("full", scratch=20_000)  # a few rows at a time
+    found, value = model.sweep([x], params)
+    said, wanted = readable(x, params, "full")
+    # Sums of some thousand terms, each some tens at most.
+    close(value, wanted, rtol=1e-11)
+    close(found.central, said.kept(gaussians.Full), rtol=0, atol=1e-10)
+    far = abs(found.second).max()
+    close(found.second, found.second.mT, rtol=0, atol=1e-14 * far)
+
+
+@pytest.mark.equation("eq-gaussians_fast-natural")
+@pytest.mark.parametrize("n", [40, 5000])
+@pytest.mark.parametrize("shape", [(2, 6), (3, 7)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_credit_is_the_sum_over_points(n, shape, dtype):
+    rng = np.random.default_rng(n)
+    k, p = shape
+    resp = rng.uniform(size=(k, n)).astype(dtype)
+    phi = rng.uniform(size=(p, n)).astype(dtype)
+    wanted = [[math.fsum(r * f) for f in phi] for r in resp.astype(float)]
+    # Positive terms: at worst n roundings of the whole sum.
+    close(bound.credit(resp, phi), wanted, rtol=n * np.finfo(dtype).eps)
 
 
 @pytest.mark.equation("eq-gaussians_fast-natural")
@@ -825,13 +854,13 @@ def _without(term):
 
 
 def _tied_unweighted(right):
-    def moments(phi, resp, kind, origin, near):
+    def sums(phi, resp, kind, origin, near):
         found = right(phi, resp, kind, origin, near)
         if kind is gaussians.Tied and not list(near):
-            found = fast.replace(found, second=phi[:-1] @ phi[:-1].T)
+            found[1] = phi[:-1] @ phi[:-1].T
         return found
 
-    return moments
+    return sums
 
 
 def _shorter(right):
@@ -906,7 +935,7 @@ CAUGHT = {
         {"turn"},
     ),
     "tied scatter unweighted": (
-        patched(fast, "_moments", _tied_unweighted),
+        patched(fast, "_sums", _tied_unweighted),
         ["tied"],
         {"turn"},
     ),
@@ -939,8 +968,8 @@ CAUGHT = {
     "guard before the turn off": (
         patched(
             fast._Turn,
-            "guarded",
-            lambda _: lambda self: np.zeros(len(self.params.means), bool),
+            "safe",
+            lambda _: lambda self: True,
         ),
         KINDS,
         {"passes"},

@@ -50,12 +50,14 @@ from emlib.speed import cycle
 
 __all__ = ["GaussianMixture"]
 
-ROWS = 8_192  # rows a block, at least
+ROWS = 12_500  # rows a block, at least
 PARTS = 32  # blocks, at most
+SUMS = 4_000_000  # bytes of blocks' moments
 SEEDED = 65_536  # rows that centres are drawn from, at most
 NUMBERS = 300_000  # which they hold together, if they are wide
-SCRATCH = 8_000_000  # bytes of features that all threads may hold
-COPIED = 2_000_000  # bytes of rows or features held before the loop
+COLUMNS = 8_000_000  # bytes of rows that are held column by column
+SCRATCH = 6_000_000  # bytes of features that all threads may hold
+COPIED = 500_000  # bytes of rows or features held before the loop
 LEFT = 1e-3  # nats of all rows together, for tol="auto"
 FORMAT = "emlib GaussianMixture 1"
 STARTS = ("kmeans", "k-means++", "random", "random_from_data")
@@ -472,7 +474,13 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """Return the stream after one batch, and what it said of it."""
         column, model, params, past, batches, seen = stream
         size, notes = _size(rows), list[str]()
-        step = Step(batches, params, _Objective(model), _parts(rows), None)
+        step = Step(
+            batches,
+            params,
+            _Objective(model),
+            _parts(rows, len(params.means)),
+            None,
+        )
         step = self._sound(step, step, model, notes)
         moments = step.resp.scaled(1 / size)
         batches, seen = batches + 1, seen + size
@@ -713,8 +721,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         weights = check_weights(sample_weight, len(X))
         rows = _present(X, weights, self._table(len(X)))
         check_enough(int(self.n_components), len(rows.x))
+        if rows.x.nbytes <= COLUMNS:
+            rows = rows._replace(x=np.asfortranarray(rows.x))
         again = self._goes_on(X.shape[1])
-        parts, runs, rng = _parts(rows), [], self._rng()
+        parts = _parts(rows, int(self.n_components))
+        runs, rng = [], self._rng()
         with threads(len(parts)) as mapper:
             column = _column(rows, self.covariance_type == "spherical")
             model = self._model(rows, column, os.cpu_count() or 1)
@@ -1316,9 +1327,11 @@ def _holes(x: Points) -> bool:
         return bool(np.isnan(x.sum())) and bool(np.isnan(x).any())
 
 
-def _parts(rows: _Rows) -> list[Any]:
+def _parts(rows: _Rows, k: int) -> list[Any]:
     """Return the rows in blocks: the same ones for any number of cores."""
-    parts = min(PARTS, max(1, len(rows.x) // ROWS))
+    n, d = rows.x.shape
+    fits = SUMS // (8 * k * d**2)  # whose moments may wait to be added
+    parts = max(1, min(PARTS, n // ROWS, max(fits, 4)))
     return blocks(*rows[:2], -(-len(rows.x) // parts))
 
 
