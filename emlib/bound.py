@@ -15,7 +15,7 @@ from emlib.shapes import Features, Natural, PerPoint, Table
 __all__ = [
     "Posterior",
     "bound",
-    "credit",
+    "credited",
     "entropy",
     "gap",
     "normalise",
@@ -313,10 +313,10 @@ def tally(
     """
     resp = natural @ features  # (k, n)
     bound = settle(resp, multiplicity)
-    return credit(resp, features), bound
+    return credited(resp, features), bound
 
 
-def credit(resp: Features, features: Features) -> Any:
+def credited(resp: Features, features: Features) -> Any:
     r"""Return the features credited to each component.
 
     .. math:: \sum_n r_{nk} \phi(x_n)
@@ -337,7 +337,7 @@ def credit(resp: Features, features: Features) -> Any:
 
     Examples
     --------
-    >>> credit(np.array([[1.0, 0.5]]), np.array([[2.0, 4.0]]))
+    >>> credited(np.array([[1.0, 0.5]]), np.array([[2.0, 4.0]]))
     array([[4.]])
 
     References

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emlib.bound import Posterior, credit, normalise, settle
+from emlib.bound import Posterior, credited, normalise, settle
 from emlib.gaussians import (
     KINDS,
     Collapse,
@@ -431,8 +431,7 @@ def precisions(params: Params) -> Precisions:
         # A factor of a singular matrix exists, by the grace of rounding.
         sound = sizes**2 * widths <= 1 / (8 * EPS[8])  # (k, d)
         if not sound.all():
-            flat = ~sound  # (k, d)
-            raise Collapse(int(np.argwhere(np.atleast_2d(flat))[0][0]))
+            raise Collapse(int(np.argwhere(np.atleast_2d(~sound))[0][0]))
         logs = np.log(sizes).sum(axis=-1)  # (k,)
         return Precisions(inverse, logs, part.precision(inverse))
     bad = ~(params.covariances > 0)
@@ -823,7 +822,7 @@ def _sums(
 ) -> list[Any]:
     """Return what adds over blocks; some moments about their own origin."""
     part, d, close = PARTS[kind], origin.shape[1], list(close)
-    sums = [credit(resp, phi).astype(np.float64, copy=False)]  # (k, p)
+    sums = [credited(resp, phi).astype(np.float64, copy=False)]  # (k, p)
     z = phi[-1 - d : -1]  # (d, n)
     if kind is Tied and not close:
         sums.append((z * resp.sum(axis=0)) @ z.T)  # (d, d)

@@ -117,14 +117,14 @@ def test_many_columns_are_multiplied_in_bands(d):
 @pytest.mark.parametrize("n", [40, 5000])
 @pytest.mark.parametrize("shape", [(2, 6), (3, 7)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_credit_is_the_sum_over_points(n, shape, dtype):
+def test_credited_is_the_sum_over_points(n, shape, dtype):
     rng = np.random.default_rng(n)
     k, p = shape
     resp = rng.uniform(size=(k, n)).astype(dtype)
     phi = rng.uniform(size=(p, n)).astype(dtype)
     wanted = [[math.fsum(r * f) for f in phi] for r in resp.astype(float)]
     # Positive terms: at worst n roundings of the whole sum.
-    close(bound.credit(resp, phi), wanted, rtol=n * np.finfo(dtype).eps)
+    close(bound.credited(resp, phi), wanted, rtol=n * np.finfo(dtype).eps)
 
 
 @pytest.mark.equation("eq-gaussians_fast-natural")
