@@ -29,7 +29,14 @@ ELSEWHERE = [
     ("py:exc", "numpy.linalg.LinAlgError"),
     ("py:class", "numpy.float64"),
 ]
-REPEATED_ID = re.compile(r' id="(exercise|solution|proof)(-content)?"')
+# What extensions write, and browsers and readers of screens stumble over.
+MENDED = [
+    (THEBE, ""),
+    (re.compile(r' id="(exercise|solution|proof)(-content)?"'), ""),
+    (re.compile(r'<th class="head">(<p></p>)?</th>'), "<td></td>"),
+    (re.compile(r' role="doc-biblioentry"'), ""),
+    (re.compile(r'(<div) role="list"( class="citation-list")'), r"\1\2"),
+]
 ENTRANCE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -65,6 +72,10 @@ def prepare_kernels(app: Sphinx, config: Config) -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     config.notfound_urls_prefix = os.environ.get("EMLIB_SITE_PREFIX", "/")
+    config.html_theme_options |= {
+        "logo": {"text": config.html_title, "alt_text": ""},
+        "pygments_dark_style": "github-dark",
+    }
     repository = os.environ.get("EMLIB_REPOSITORY")
     if repository:
         config.html_theme_options |= {
@@ -107,8 +118,10 @@ def trim(
     for kind in ("script_files", "css_files"):
         context[kind] = [a for a in context.get(kind, []) if wanted(a)]
     context["default_mode"] = "light"
-    body = THEBE.sub("", context.get("body", ""))
-    context["body"] = REPEATED_ID.sub("", body)
+    body = context.get("body", "")
+    for wrong, right in MENDED:
+        body = wrong.sub(right, body)
+    context["body"] = body
 
 
 def is_not_ours(
@@ -136,6 +149,8 @@ def forgive(app: Sphinx, config: Config) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_css_file("icons.css", priority=900)
     app.add_css_file("house.css", priority=901)
+    app.add_css_file("look.css", priority=902)
+    app.add_js_file("scroll.js", loading_method="defer")
     app.connect("config-inited", prepare_kernels, priority=100)
     app.connect("config-inited", forgive)
     app.connect("builder-inited", add_files)
