@@ -92,6 +92,12 @@ def apart(one, other):
     )
 
 
+def spoken(milliseconds):
+    """Return a time in three digits, without an exponent."""
+    digits = max(0, 2 - int(np.floor(np.log10(milliseconds))))
+    return f"{milliseconds:.{digits}f}"
+
+
 def race(work):
     """Return the table's line for one kind of work."""
     x = points(work)
@@ -108,8 +114,8 @@ def race(work):
     reached = "yes" if middle >= work.wanted else "**no**"
     cells = [
         f"n={work.n:,} d={work.d} k={work.k} {work.kind} {work.dtype}",
-        f"{ours:.3g}",
-        f"{theirs:.3g}",
+        spoken(ours),
+        spoken(theirs),
         f"**{middle:.1f}** ({ratios.min():.1f}-{ratios.max():.1f})",
         f"{work.wanted:g}, aim {work.aim:g}",
         reached,

@@ -140,7 +140,7 @@ def refuse(
 def warn(text: str, category: type[Warning] = UserWarning) -> None:
     """Warn whoever called into the package."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_back and frame.f_globals["__name__"].startswith("emlib."):
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("emlib."):
         level, frame = level + 1, frame.f_back
     warnings.warn(text, category, stacklevel=level)
 
