@@ -137,10 +137,15 @@ def refuse(
         )
 
 
+def _is_ours(names: dict[str, Any]) -> bool:
+    """Say whether a module's names are this package's; `exec` has none."""
+    return str(names.get("__name__")).startswith("emlib.")
+
+
 def warn(text: str, category: type[Warning] = UserWarning) -> None:
     """Warn whoever called into the package."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith("emlib."):
+    while frame.f_back and _is_ours(frame.f_globals):
         level, frame = level + 1, frame.f_back
     warnings.warn(text, category, stacklevel=level)
 
