@@ -973,3 +973,11 @@ def test_single_precision_is_close_to_double(seed, kind):
     assert single.score(x) == pytest.approx(
         single.score(x.astype(np.float64)), rel=1e-14
     )
+
+
+def test_a_warning_reaches_code_that_has_no_module_name():
+    program = "GaussianMixture(2, max_iter=1, random_state=0).fit(x)"
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    names = {"GaussianMixture": GaussianMixture, "x": x}
+    with pytest.warns(ConvergenceWarning, match="did not converge"):
+        exec(program, names)
