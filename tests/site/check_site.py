@@ -19,8 +19,13 @@ from functools import cache, partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
+
+from access import access_findings
+from faults import Fault, Finding, View
+from moving import moving_findings
+from search import search_findings
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
@@ -35,7 +40,9 @@ if TYPE_CHECKING:
         WebSocket,
     )
 
-LIMIT_KB = 900
+LIMIT_KB = 600
+SECOND_KB = 200
+SHIFT = 0.05
 NOT_FOUND = "404.html"
 MISSING_PATH = "no/such/page"
 UNWALKED = {"_static", "_sources"}
@@ -74,27 +81,6 @@ RAW_TEXT = "|".join(
         RAW_OUTPUT,
     ]
 )
-
-
-class Finding(NamedTuple):
-    rule: str
-    what: str
-
-
-class View(NamedTuple):
-    mode: str
-    width: str = "desktop"
-    scheme: str = "light"
-
-
-class Fault(NamedTuple):
-    page: str
-    view: str
-    rule: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.page} ({self.view}): {self.rule}: {self.what}"
 
 
 FIRST_VISIT = View("http")
@@ -270,6 +256,16 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", text.lower())
 
 
+def size_findings(site: Site, page: str) -> Iterator[Finding]:
+    soup = site.soups[page]
+    drawn = "svg:not(svg svg, .katex svg)"
+    for tag in soup.select(f"img, {drawn}"):
+        both = tag.has_attr("width") and tag.has_attr("height")
+        fixed = tag.name == "svg" and tag.has_attr("viewbox")
+        if not (both or fixed):
+            yield Finding("size", f"{shown(tag)} has no width and height")
+
+
 def id_findings(site: Site, page: str) -> Iterator[Finding]:
     tags = site.soups[page].select("[id]")
     for name, count in Counter(str(tag["id"]) for tag in tags).items():
@@ -303,6 +299,7 @@ STATIC = (
     link_findings,
     outside_findings,
     alt_findings,
+    size_findings,
     id_findings,
     title_findings,
     icon_findings,
@@ -350,6 +347,28 @@ const seen = {opacityProperty: true, visibilityProperty: true};
 const visible = e =>
   rect(e).width > 0 && rect(e).height > 0 && e.checkVisibility(seen);
 """
+
+# What jumped while the page opened. A phone's viewport is set as a page
+# opens, and Chromium calls that recent input; there was none.
+WATCH = """
+window.jumps = [];
+new PerformanceObserver(list => window.jumps.push(...list.getEntries()))
+  .observe({type: 'layout-shift', buffered: true});
+"""
+JUMPS = r"""async () => {
+  await document.fonts.ready;
+  await new Promise(done =>
+    requestAnimationFrame(() => requestAnimationFrame(done)));
+  await new Promise(done => setTimeout(done, 50));
+  const jumps = window.jumps;
+  const nodes = jumps.sort((a, b) => b.value - a.value)
+    .flatMap(jump => jump.sources.map(source => source.node));
+  const e = nodes.map(n => n?.nodeType === 3 ? n.parentElement : n)
+    .find(Boolean);
+  return [jumps.reduce((sum, jump) => sum + jump.value, 0), e
+    ? e.tagName.toLowerCase() + (e.id ? '#' + e.id : '')
+      + [...e.classList].map(c => '.' + c).join('') : 'unknown'];
+}"""
 
 SETTLE = r"""async () => {
   document.querySelectorAll('details').forEach(e => { e.open = true; });
@@ -490,6 +509,29 @@ for (const box of content.querySelectorAll('div.math')) {
 }
 """
 
+# On paper nothing is pressed, and nothing scrolls: what is cut is lost.
+PAPER = r"""
+const room = document.documentElement.clientWidth;
+const apart = 'button, input, select, textarea, nav, dialog, [role=search],'
+  + ' .control, .choices';
+for (const e of document.querySelectorAll(apart))
+  if (visible(e) && !e.closest('.onlyprint, #jb-print-docs-body'))
+    say('print', name(e) + ' is a control, seen in print');
+for (const e of document.querySelectorAll('.bd-sidebar-primary,'
+    + ' .bd-sidebar-secondary, .bd-header, aside.sidebar'))
+  if (visible(e)) say('print', name(e) + ' stands beside the text');
+for (const e of document.body.querySelectorAll('*')) {
+  if (e.closest('.katex') || !e.clientWidth || !visible(e)) continue;
+  const cut = getComputedStyle(e).overflowX !== 'visible'
+    && e.scrollWidth > e.clientWidth + (e.matches('span.math') ? 8 : 1);
+  if (cut || rect(e).right > room + 1 && !e.closest('svg svg, svg *'))
+    say('print', `${name(e)} is ${cut ? 'cut off' : 'wider than paper'}: `
+      + short(e.textContent));
+}
+"""
+# A4 less Chromium's margins, at 96 pixels an inch.
+A4 = {"width": 718, "height": 1047}
+
 THEME_CHOICE = """
 try {{
   localStorage.setItem('mode', '{scheme}');
@@ -510,6 +552,23 @@ def probe(tab: Page, view: View) -> list[Finding]:
     }
     script = f"view => {{ {PRELUDE} {probes} return found; }}"
     return [Finding(*found) for found in tab.evaluate(script, asked)]
+
+
+def paper_findings(tab: Page) -> list[Finding]:
+    tab.emulate_media(media="print")
+    screen = tab.viewport_size
+    tab.set_viewport_size(A4)
+    script = f"view => {{ {PRELUDE} {PAPER} return found; }}"
+    found = [Finding(*found) for found in tab.evaluate(script)]
+    tab.emulate_media(media="screen")
+    tab.set_viewport_size(screen)
+    return found
+
+
+def shift_findings(tab: Page) -> Iterator[Finding]:
+    total, most = tab.evaluate(JUMPS)
+    if total >= SHIFT:
+        yield Finding("shift", f"{total:.3f} of {SHIFT}, most of it {most}")
 
 
 # --- the pages in a browser -------------------------------------------
@@ -646,6 +705,8 @@ class Walk:
     screenshots: Path | None = None
     faults: list[Fault] = field(default_factory=list)
     weights: dict[str, int] = field(default_factory=dict)
+    second: dict[str, int] = field(default_factory=dict)
+    asked: dict[str, set[Path]] = field(default_factory=dict)
     visits: int = 0
 
     def run(self, views: Sequence[View] = VIEWS) -> None:
@@ -656,6 +717,9 @@ class Walk:
                 elif view.mode != "file":
                     self.visit(page, page, view)
                     self.visit(page, MISSING_PATH, view)
+        if FIRST_VISIT in views:
+            self.weigh_again()
+            self.search()
 
     def visit(self, page: str, path: str, view: View) -> None:
         root = self.site.root.as_uri() + "/"
@@ -683,6 +747,7 @@ class Walk:
             **SCREENS[view.width],
         )
         context.add_init_script(THEME_CHOICE.format(scheme=view.scheme))
+        context.add_init_script(WATCH)
         yield context
         context.close()
 
@@ -696,13 +761,28 @@ class Walk:
             if target := redirect_of(self.site.soups[page]):
                 tab.wait_for_url(urljoin(url, target))
                 return []
+            found = [*self.early(tab, view)]
             tab.evaluate(SETTLE)
             tab.wait_for_load_state("networkidle")
             self.photograph(tab, url, view)
-            return probe(tab, view)
+            found += probe(tab, view)
+            return [*found, *self.late(tab, view)]
         except Error as error:
             reason = error.message.partition("\n")[0]
             return [Finding("request", f"the page does not open: {reason}")]
+
+    def early(self, tab: Page, view: View) -> Iterator[Finding]:
+        if view.mode == "http" and view.scheme == "light":
+            yield from shift_findings(tab)
+
+    def late(self, tab: Page, view: View) -> Iterator[Finding]:
+        """Do what alters the page, once nothing else is to be seen."""
+        if view in {FIRST_VISIT, View("file")}:
+            yield from moving_findings(tab)
+        if view == FIRST_VISIT:
+            yield from paper_findings(tab)
+        if view.mode == "http" and view.width == "desktop":
+            yield from access_findings(tab)
 
     def photograph(self, tab: Page, url: str, view: View) -> None:
         if self.screenshots and view.mode == "http":
@@ -718,19 +798,47 @@ class Walk:
             urlsplit(url).path for url in urls if url.startswith(self.base)
         ]
         files = {self.site.root / unquote(path).lstrip("/") for path in own}
-        kb = (
-            sum(packed_bytes(file) for file in files if file.is_file())
-            // 1000
-        )
+        self.asked[label] = {file for file in files if file.is_file()}
+        kb = sum(map(packed_bytes, self.asked[label])) // 1000
         self.weights[label] = kb
         if kb > LIMIT_KB:
             yield Finding("weight", f"{kb} kB gzipped, over {LIMIT_KB} kB")
 
+    @property
+    def home(self) -> str:
+        """Return where a reader begins who does not follow a link."""
+        index = self.site.soups.get("index.html")
+        return (redirect_of(index) if index else None) or "index.html"
+
+    def weigh_again(self) -> None:
+        """Weigh what a page asks for after the first, its cache warm."""
+        known = self.asked.get(self.home, set())
+        for label in self.asked.keys() - {self.home} if known else ():
+            files = self.asked[label] - known
+            kb = sum(map(packed_bytes, files)) // 1000
+            self.second[label] = kb
+            if kb > SECOND_KB:
+                what = f"{kb} kB gzipped after {self.home}"
+                fault = Finding("weight", f"{what}, over {SECOND_KB} kB")
+                self.faults.append(
+                    Fault(label, ", ".join(FIRST_VISIT), *fault)
+                )
+
+    def search(self) -> None:
+        if self.site.pattern != "*":
+            return
+        with self.opened(FIRST_VISIT) as context:
+            tab = context.new_page()
+            found = [*search_findings(tab, self.base, self.home)]
+        self.faults += [Fault("site", "http", *f) for f in found]
+
     def summary(self) -> str:
         rules = Counter(fault.rule for fault in self.faults)
         page, kb = max(self.weights.items(), key=lambda item: item[1])
+        second = max(self.second.values(), default=0)
         return (
-            f"largest page {page} {kb} kB gzipped; "
+            f"largest page {page} {kb} kB gzipped, "
+            f"{second} kB after another; "
             f"{rules['outside']} outside requests; "
             f"{rules['console']} console errors"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -14,7 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import check_site
-from check_site import FIRST_VISIT, View
+import numpy as np
+from check_site import FIRST_VISIT
+from faults import View
+from search import QUERIES
+
+from emlib import figures
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -22,9 +28,11 @@ if TYPE_CHECKING:
 Tree = Mapping[str, str | bytes | None]
 
 PAGE = "book/page.html"
+SCRIPTS = Path(__file__).parents[2] / "book/_ext/static"
 STYLE = """
 body { margin: 0; background: #fff; color: #111; }
 html[data-theme=dark] body { background: #111; color: #eee; }
+a { color: inherit; }
 .katex-mathml { position: absolute; width: 1px; overflow: hidden; }
 .onlyprint { display: none; }
 .box, .shown { overflow-x: auto; }
@@ -32,6 +40,7 @@ html[data-theme=dark] body { background: #111; color: #eee; }
 .shown { background-image: linear-gradient(#eee, #eee); }
 .long { display: block; width: 2000px; }
 .left { margin-left: -50px; }
+@media print { .long { width: auto; } form { display: none; } }
 """
 THEME = """<script>
 document.documentElement.dataset.mode = localStorage.getItem('mode');
@@ -55,16 +64,17 @@ def display(kind: str, base: str = "") -> str:
     piece = f'<span class="long {base}">x</span>'
     inner = f'<span class="katex-html">{piece}</span>'
     katex = f'<span class="katex long">{inner}</span>'
-    return f'<div class="math {kind}">{katex}</div>'
+    return f'<div class="math {kind}" tabindex="0">{katex}</div>'
 
 
 def table(kind: str) -> str:
     cells = f"<table><tr><td>{LONG}</td></tr></table>"
-    return f'<div class="{kind}">{cells}</div>'
+    return f'<div class="{kind}" tabindex="0">{cells}</div>'
 
 
 def code(kind: str) -> str:
-    return f'<div class="highlight"><pre class="{kind}">{LONG}</pre></div>'
+    pre = f'<pre class="{kind}" tabindex="0">{LONG}</pre>'
+    return f'<div class="highlight">{pre}</div>'
 
 
 def drawing(label: str) -> str:
@@ -73,11 +83,70 @@ def drawing(label: str) -> str:
 
 
 def image(alt: str, source: str = "dot.svg") -> str:
-    return f'<img src="{source}" {alt}>'
+    return f'<img src="{source}" {alt} width="9" height="9">'
 
 
 def script(source: str) -> str:
     return f"<script>{source}</script>"
+
+
+def dots(way: float, at: bool) -> list[figures.Frame]:
+    """Return frames of a dot, a line, words, a ring and an ellipse."""
+    resp = np.array([[way, 1 - way], [1, 0]])
+    marks = [
+        figures.Mark([way], [way], kind="dots"),
+        figures.Mark([0, 1], [way, 1]),
+        figures.Mark([0.5], [0.5], kind="words", label="here"),
+        figures.Mark([0.5, 0.6, 0.5], [0.5, 0.5, 0.7], kind="ellipse"),
+    ]
+    return [
+        figures.Frame(
+            f"turn {turn}",
+            f"At {turn} of {way}.",
+            marks[: 2 + turn],
+            turn / 2 if at else None,
+            resp,
+        )
+        for turn in range(3)
+    ]
+
+
+def moved(
+    words: str = "",
+    others: str = "",
+    *,
+    outside: float = 0,
+    at: bool = True,
+) -> str:
+    """Return figures that work, or whose script has other words."""
+    script = (SCRIPTS / "interactive.js").read_text(encoding="utf-8")
+    assert words in script
+    options = {
+        "still": [figures.Mark([0.2, 0.8], [0.5, 0.5], kind="points")],
+        "xlim": (outside, outside + 1),
+        "ylim": (0, 1),
+        "labels": ("across", "up"),
+        "slider": "turn",
+        "alt": "A dot that moves along a line.",
+    }
+    ways = figures.Choice("way", ["low", "middle", "high"])
+    many = [frame for way in (0, 0.5, 1) for frame in dots(way, at)]
+    shown = [
+        figures.frames("plain", dots(0.25, at), **options),
+        figures.frames("chosen", many, choices=[ways], **options),
+    ]
+    return (
+        "".join(figure.html for figure in shown)
+        + "<style>.interactive svg { width: 100%; height: auto }"
+        "@media print { .control, .choices { display: none } }</style>"
+        + f"<script>{script.replace(words, others)}</script>"
+    )
+
+
+def keys(name: str) -> str:
+    """Return a script that keeps a key from what has the focus."""
+    kept = f"event.key === '{name}' && event.preventDefault()"
+    return f"<script>addEventListener('keydown', event => {kept})</script>"
 
 
 @dataclass
@@ -134,6 +203,8 @@ STATIC = [
     Case("alt", "in TeX", image(r'alt="the graph of \theta"')),
     Case("alt", "svg is not described", drawing("")),
     Case("alt", "or more: 'A figure'", drawing('aria-label="A figure"')),
+    Case("size", "img dot.svg", "<img src='dot.svg' alt='A grey dot'>"),
+    Case("size", "svg", "<p><svg width='9'></svg></p>"),
     Case("id", "'sound' stands 2 times", "<p id='sound'>x</p>"),
     Case("title", "no title", swap=(TITLE, "")),
     Case("title", "2 h1 elements", "<h1>Again</h1>"),
@@ -148,6 +219,32 @@ STATIC = [
 OUTSIDE = script("new Image().src = 'http://a.org'")
 SOCKET = script("new WebSocket('ws://a.org')")
 NOISE = random.Random(0).randbytes(1_000_000)
+SEARCH = script(
+    f"const pages = {json.dumps(QUERIES)};"
+    """
+    const query = new URLSearchParams(location.search).get('q') || '';
+    const found = pages[query] || 'book/page.html';
+    document.querySelector('#search-results').innerHTML =
+      `<ul><li><a href="${found}">${found}</a></li></ul>`;
+    """
+)
+RESULTS = "<div id='search-results'></div>"
+FORM = (
+    "<form action='../search.html'><label>Search <input name='q'>"
+    "</label></form>"
+)
+JUMP = script(
+    "requestAnimationFrame(() => requestAnimationFrame(() =>"
+    " document.querySelector('h1').style.marginTop = '400px'))"
+)
+
+
+def searched(script: str) -> dict[str, str]:
+    """Return a page of results, and the pages that they lead to."""
+    found = BASE.replace("</article>", RESULTS + script + "</article>")
+    return dict.fromkeys(QUERIES.values(), BASE) | {"search.html": found}
+
+
 LOADING = [
     Case("outside", "http://a.org/", OUTSIDE),
     Case("outside", "ws://a.org/", SOCKET, also="console"),
@@ -164,6 +261,23 @@ LOADING = [
         files={"book/x": NOISE},
     ),
     Case(
+        "weight",
+        "250 kB gzipped after book/page.html",
+        script("fetch('x')"),
+        files={"book/x": NOISE[:250_000]},
+        page="book/other.html",
+        walked="book/*",
+    ),
+    Case("shift", "of 0.05, most of it ", JUMP),
+    Case("search", "no book/speed.html", walked="*", also="formula"),
+    Case(
+        "search",
+        "SQUAREM leads to book/page.html: no book/speed.html",
+        FORM,
+        files=searched(SEARCH.replace("SQUAREM", "Squarem")),
+        walked="*",
+    ),
+    Case(
         "request",
         "404 for no/such/a.js",
         script("fetch('a.js')"),
@@ -173,14 +287,18 @@ LOADING = [
     Case(
         "image",
         "no.svg does not load",
-        image("", "no.svg"),
+        image('alt="A dot in grey"', "no.svg"),
         files={"book/no.svg": "no picture"},
     ),
 ]
+TEXT = "output.textContent = frame.text"
 FROM_FILE = [
     Case("outside", "http://a.org/", OUTSIDE),
     Case("outside", "file:///x.js", "<script src='/x.js'></script>"),
     Case("request", "NOT_FOUND", "<script src='gone.js'></script>"),
+    Case(
+        "interactive", "plain: at 'turn 1' of [] it says", moved(TEXT, "")
+    ),
 ]
 WITHOUT_SCRIPTS = [
     Case("formula", "not rendered: x", "<span class='math'>x</span>"),
@@ -221,8 +339,12 @@ LOOKS = [
     Case(
         "theme", "luminance", swap=(INK, "background: #111; color: #fff;")
     ),
-    Case("contrast", "2.8 < 4.5", swap=(INK, "color: #999;")),
-    Case("figure", "is not visible", drawing("style='height: 0'")),
+    Case("contrast", "2.8 < 4.5", swap=(INK, "color: #999;"), also="axe"),
+    Case(
+        "figure",
+        "is not visible",
+        drawing("aria-label='A dot in grey' style='height: 0'"),
+    ),
     Case("sideways", "2000 px wide in 1280 px; widest: b.long", LONG),
     Case(
         "sideways",
@@ -231,9 +353,120 @@ LOOKS = [
         swap=("<article>", "<article class='box'>"),
     ),
 ]
+PAPER = [
+    Case("print", "button is a control", "<button>Press</button>"),
+    Case("print", "div.control", "<div class='control'>Pull</div>"),
+    Case("print", "beside", "<div class='bd-sidebar-primary'>Parts</div>"),
+    Case("print", "wider than paper", "<p style='width: 900px'>Long</p>"),
+    Case(
+        "print",
+        "is cut off: Long",
+        "<div style='overflow: auto'><p style='width: 900px'>Long</p>"
+        "</div>",
+    ),
+]
+PALE = "style='color: #999'"
+FORMULAE = "<span class='katex'><span class='katex-html'>x</span></span>"
+ACCESS = [
+    Case(
+        "axe", "label: input", "<input style='height: 30px'>", also="print"
+    ),
+    Case("axe", "color-contrast: code", f"<code {PALE}>pale</code>"),
+    Case("axe", "color-contrast", f"<b {PALE}>{FORMULAE}</b>"),
+    Case(
+        "axe",
+        "color-contrast: span",
+        "<div class='highlight'><pre>one <i class='k'>two</i> "
+        f"<i class='k'>two</i> <span class='n' {PALE}>three</span> "
+        f"<span class='n' {PALE}>four</span></pre></div>",
+    ),
+    Case(
+        "axe",
+        "color-contrast: code",
+        "<p style='background-image: linear-gradient(#fff, #fff)'>"
+        f"<code {PALE}>pale</code></p>",
+    ),
+    Case(
+        "axe",
+        "scrollable-region-focusable",
+        display("shown").replace(" tabindex", " data-x"),
+    ),
+    Case(
+        "axe",
+        "region: #apart",
+        swap=("<main>", "<p id='apart'>x</p><main>"),
+    ),
+]
+NAME = '"aria-valuetext", frame.name'
+MOVING = [
+    Case(
+        "interactive", "plain: at 'turn 1' of [] it says", moved(TEXT, "")
+    ),
+    Case(
+        "interactive",
+        "chosen: at 'turn 1' of [1] it says",
+        moved("way * choice.length + choice.selectedIndex", "way"),
+    ),
+    Case(
+        "interactive",
+        "slider is read as 'x'",
+        moved(NAME, NAME[:17] + " 'x'"),
+    ),
+    Case(
+        "interactive",
+        "1 marks are drawn, not 2",
+        moved("...frame.marks", "...frame.marks.slice(1)"),
+    ),
+    Case(
+        "interactive",
+        "a line has no place",
+        moved("points: points.join", 'points: "NaN,0" + points.join'),
+        also="console",
+    ),
+    Case(
+        "interactive",
+        "a dot is not where its values are",
+        moved("place(data.x, left, right", "place(data.x, left, right - 5"),
+    ),
+    Case("interactive", "a dot lies outside", moved(outside=2)),
+    Case(
+        "interactive",
+        "an ellipse does not pass",
+        moved("(one - centre) * Math.cos", "(one - centre) * Math.sin"),
+    ),
+    Case("interactive", "keys lead to", moved() + keys("ArrowRight")),
+    Case("interactive", "keys lead to", moved() + keys("End")),
+    Case("interactive", "do not choose [2]", moved() + keys("ArrowDown")),
+    Case(
+        "interactive",
+        "a pointer at 260 picks the place",
+        moved("across(frame.at) - spot.x", "across(frame.at) + spot.x"),
+    ),
+    Case(
+        "interactive",
+        "a pointer does not move the slider",
+        moved() + "<style>input { pointer-events: none }</style>",
+    ),
+    Case(
+        "interactive",
+        "no slider",
+        moved("part.hidden = false", "part.hidden = true"),
+    ),
+    Case(
+        "interactive",
+        "not each point has responsibilities",
+        moved("show();\n  };", "show(); tinted[0].remove();\n  };"),
+    ),
+]
 IN_DARK = [
     Case("theme", "luminance 1.00 is not dark", swap=("theme=dark", "x=y")),
-    Case("contrast", "1.0 < 4.5", swap=("color: #eee", "color: #111")),
+    Case(
+        "contrast",
+        "1.0 < 4.5",
+        swap=("color: #eee", "color: #111"),
+        also="axe",
+    ),
+    Case("axe", "color-contrast", "<b style='color: #444'>dark</b>"),
 ]
 ON_PHONE = [
     Case("sideways", "px wide in 375 px", swap=(VIEWPORT, "")),
@@ -245,9 +478,10 @@ ON_PHONE = [
     Case("scroll", "table outgrows", table("cut")),
     Case("scroll", "code outgrows", code("cut")),
     Case("hint", "nothing shows", display("box")),
+    Case("shift", "of 0.05, most of it ", JUMP),
 ]
 BROWSED = {
-    FIRST_VISIT: LOADING + LOOKS,
+    FIRST_VISIT: LOADING + LOOKS + PAPER + ACCESS + MOVING,
     View("http", scheme="dark"): IN_DARK,
     View("http", "phone"): ON_PHONE,
     View("file"): FROM_FILE,
@@ -269,10 +503,12 @@ SOUND = Case(
             display("shown"),
             table("box"),
             code("box"),
+            moved(),
+            FORM,
         ]
     ),
     swap=("<main>", f"<header>{image('alt')}</header><main>"),
-    files={"_static/x.html": "not walked"},
+    files={"_static/x.html": "not walked", **searched(SEARCH)},
 )
 
 
@@ -317,7 +553,7 @@ def browsed_faults(
     with tempfile.TemporaryDirectory() as folder:
         root = planted(Path(folder).resolve(), case.tree)
         with check_site.served(root) as base:
-            site = check_site.Site(root, case.page)
+            site = check_site.Site(root, case.walked or case.page)
             walk = check_site.Walk(site, browser, base)
             walk.run([view])
     return walk.faults
@@ -346,8 +582,9 @@ def sound_results(folder: Path) -> Iterator[tuple[str, str]]:
     pictures = folder / "pictures"
     done = command(root, "--screenshots", pictures)
     line = (
-        r"^site: 3 pages, 22 views, 0 faults; largest page \S+ \d+ kB "
-        r"gzipped; 0 outside requests; 0 console errors$"
+        r"^site: 7 pages, 46 views, 0 faults; largest page \S+ \d+ kB "
+        r"gzipped, \d+ kB after another; 0 outside requests; "
+        r"0 console errors$"
     )
     yield "command: a sound site passes", judged(done, 0, line)
     wanted = {
