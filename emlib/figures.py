@@ -634,7 +634,7 @@ def _placed(mark: Mark, digits: int) -> dict[str, Any]:
 
 
 def _framed(frame: Frame, digits: int) -> dict[str, Any]:
-    """Return a frame as the page carries it, shares in percent."""
+    """Return a frame as the page carries it, shares in twentieths."""
     framed: dict[str, Any] = {
         "name": frame.name,
         "text": frame.text,
@@ -642,7 +642,7 @@ def _framed(frame: Frame, digits: int) -> dict[str, Any]:
         "marks": [_placed(mark, digits) for mark in frame.marks],
     }
     if frame.resp is not None:
-        framed["resp"] = np.rint(100 * frame.resp).astype(int).tolist()
+        framed["resp"] = np.rint(20 * frame.resp).astype(int).tolist()
     return framed
 
 

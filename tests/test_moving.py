@@ -79,7 +79,7 @@ def test_each_turns_ellipses_and_shares_are_the_loops():
             assert step.turn == turn
             check_ellipses(frame["marks"], params)
         np.testing.assert_allclose(
-            frame["resp"], 100 * resp, rtol=0, atol=0.5 + 1e-6
+            frame["resp"], 20 * resp, rtol=0, atol=0.5 + 1e-6
         )
 
 

@@ -24,6 +24,8 @@ HOUSE = {figures.INK: "--ink", figures.MUTED: "--muted"} | {
     for k, colour in enumerate(figures.COMPONENTS)
 }
 ROOT_TAG = re.compile(r"<svg [^>]*viewBox=\"([^\"]+)\"[^>]*>")
+PLACES = re.compile(r' (d|x|y|points|transform)="([^"]*)"')
+LONG = re.compile(r"-?\d+\.\d{3,}")
 NAMES = re.compile(r"(\bid=\"|href=\"#|url\(#)")
 
 
@@ -43,11 +45,22 @@ def require_alt(app: Sphinx, tree: nodes.document) -> None:
             )
 
 
+def shortened(places: re.Match[str]) -> str:
+    """Return a drawing's places to a hundredth of a point, but no scale."""
+    name, values = places.groups()
+    if "scale" in values or "matrix" in values:
+        return places[0]
+    values = LONG.sub(lambda number: f"{float(number[0]):.2f}", values)
+    return f' {name}="{values}"'
+
+
 def inlined(svg: str, alt: str, prefix: str) -> str:
     """Return the drawing as an element of the page, in its colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = PLACES.sub(shortened, svg)
     svg = NAMES.sub(rf"\g<1>{prefix}-", svg)
     for colour, variable in HOUSE.items():
         svg = svg.replace(colour, f"var({variable}, {colour})")
