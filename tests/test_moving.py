@@ -6,10 +6,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.special import comb, logsumexp
+from scipy.stats import binom
 from test_book import cells
 
 from emlib import coins, datasets, gaussians
-from emlib.bound import bound
+from emlib.bound import bound, normalise
 
 BOOK = Path(__file__).parents[1] / "book"
 
@@ -100,3 +102,36 @@ def check_ellipses(marks, params):
         np.testing.assert_allclose(
             root @ root.T, wanted, rtol=0, atol=reach
         )
+
+
+def test_each_stroke_is_the_gap_of_a_row_with_two_labels():
+    frames, names = carried("jensen")
+    ends = [pair for pair in names["pairs"] for _ in range(41)]
+    weights = np.tile(np.linspace(0, 1, 41), len(names["pairs"]))
+    for frame, pair, weight in zip(frames, ends, weights, strict=True):
+        resp = np.array([[1 - weight, weight]])
+        with np.errstate(divide="ignore"):
+            joint = np.log(resp * pair)  # (1, 2)
+        _, _, thick, *_ = frame["marks"]
+        mean = np.exp(normalise(joint).log_evidence[0])
+        if 0 < weight < 1:
+            below = bound(joint, resp)  # the entropy takes log r away
+            # Carried to three digits.
+            np.testing.assert_allclose(thick["y"][0], below, atol=6e-4)
+        np.testing.assert_allclose(thick["y"][1], np.log(mean), atol=6e-4)
+        np.testing.assert_allclose(thick["x"], [mean, mean], atol=6e-4)
+
+
+def test_each_climb_ends_where_its_chances_are_and_never_falls():
+    frames, names = carried("speed")
+    heads, runs = names["heads"], names["runs"]
+    shown = [run for start in runs for run in runs[start][:30]]
+    for frame, run in zip(frames, shown, strict=True):
+        line, dot = frame["marks"]
+        logs = binom.logpmf(heads[:, None], 10, run.params.means)  # (n, k)
+        each = logsumexp(logs, axis=1) - np.log(3) - np.log(comb(10, heads))
+        # Carried to three digits; the loop stopped at changes of 1e-8.
+        np.testing.assert_allclose(dot["y"], each.sum(), atol=1e-3)
+        assert f"{each.sum():.3f}" in frame["text"]
+        assert np.diff(line["y"]).min() >= -1e-3
+        assert len(line["y"]) == min(run.turns, 30)
