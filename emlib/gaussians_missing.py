@@ -490,10 +490,12 @@ class Model(gaussians.Model):
 
         .. math::
 
-            N_k = \sum_n r_{nk}, \quad
-            f_k = \sum_n r_{nk} (\hat x_{nk} - o_k), \quad
+            \begin{gathered}
+            N_k = \sum_n r_{nk}, \qquad
+            f_k = \sum_n r_{nk} (\hat x_{nk} - o_k), \\
             S_k = \sum_n r_{nk} \big( (\hat x_{nk} - o_k)
             (\hat x_{nk} - o_k)^{\mathsf T} + V_{nk} \big)
+            \end{gathered}
 
         (`eq-gaussians_missing-moments`).
 

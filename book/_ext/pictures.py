@@ -24,6 +24,9 @@ HOUSE = {figures.INK: "--ink", figures.MUTED: "--muted"} | {
     for k, colour in enumerate(figures.COMPONENTS)
 }
 ROOT_TAG = re.compile(r"<svg [^>]*viewBox=\"([^\"]+)\"[^>]*>")
+CLIPPED = re.compile(r'<g clip-path="[^"]*">(<use [^>]*/>)</g>')
+USED = re.compile(r"<use [^>]*>")
+SPOT = re.compile(r' ([xy])="([^"]*)"')
 PLACES = re.compile(r' (d|x|y|points|transform)="([^"]*)"')
 LONG = re.compile(r"-?\d+\.\d{3,}")
 NAMES = re.compile(r"(\bid=\"|href=\"#|url\(#)")
@@ -54,13 +57,21 @@ def shortened(places: re.Match[str]) -> str:
     return f' {name}="{values}"'
 
 
+def spotted(use: re.Match[str]) -> str:
+    """Return a repeated mark, its place to a tenth of a point."""
+    return SPOT.sub(
+        lambda spot: f' {spot[1]}="{float(spot[2]):.1f}"', use[0]
+    )
+
+
 def inlined(svg: str, alt: str, prefix: str) -> str:
     """Return the drawing as an element of the page, in its colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = PLACES.sub(shortened, svg)
+    svg = CLIPPED.sub(r"\1", re.sub(r">\s+<", "><", svg))
+    svg = USED.sub(spotted, PLACES.sub(shortened, svg))
     svg = NAMES.sub(rf"\g<1>{prefix}-", svg)
     for colour, variable in HOUSE.items():
         svg = svg.replace(colour, f"var({variable}, {colour})")
@@ -69,7 +80,7 @@ def inlined(svg: str, alt: str, prefix: str) -> str:
         f'<svg role="img" aria-label="{escape(alt)}" viewBox="\\1" '
         f'style="width:{width:g}in;--natural:{width:g}in" class="figure">'
     )
-    return re.sub(r">\s+<", "><", ROOT_TAG.sub(tag, svg, count=1))
+    return ROOT_TAG.sub(tag, svg, count=1)
 
 
 def visit_image(self: HTML5Translator, node: nodes.image) -> None:
