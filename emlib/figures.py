@@ -441,9 +441,9 @@ class Mark(NamedTuple):
         One of the house colours, or any other in hexadecimal.
     kind : str
         "line", "thin", "dashed", "thick", "dots", "points" (small dots),
-        "circle" (a ring around each point), "ellipse" (of which the three points are
-        the centre and the ends of two conjugate half-axes), or "words" (the
-        label, centred on the first point).
+        "circle" (a ring around each point), "ellipse" (of which the three
+        points are the centre and the ends of two conjugate half-axes), or
+        "words" (the label, centred on the first point).
     label : str
         The words.
     """

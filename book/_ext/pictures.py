@@ -24,7 +24,6 @@ HOUSE = {figures.INK: "--ink", figures.MUTED: "--muted"} | {
     for k, colour in enumerate(figures.COMPONENTS)
 }
 ROOT_TAG = re.compile(r"<svg [^>]*viewBox=\"([^\"]+)\"[^>]*>")
-CLIPPED = re.compile(r'<g clip-path="[^"]*">(<use [^>]*/>)</g>')
 USED = re.compile(r"<use [^>]*>")
 SPOT = re.compile(r' ([xy])="([^"]*)"')
 PLACES = re.compile(r' (d|x|y|points|transform)="([^"]*)"')
@@ -70,7 +69,7 @@ def inlined(svg: str, alt: str, prefix: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = CLIPPED.sub(r"\1", re.sub(r">\s+<", "><", svg))
+    svg = re.sub(r">\s+<", "><", svg)
     svg = USED.sub(spotted, PLACES.sub(shortened, svg))
     svg = NAMES.sub(rf"\g<1>{prefix}-", svg)
     for colour, variable in HOUSE.items():
