@@ -442,8 +442,9 @@ class Mark(NamedTuple):
     kind : str
         "line", "thin", "dashed", "thick", "dots", "points" (small dots),
         "circle" (a ring around each point), "ellipse" (of which the three
-        points are the centre and the ends of two conjugate half-axes), or
-        "words" (the label, centred on the first point).
+        points are the centre and the ends of two conjugate half-axes),
+        "bars" (of which each has two points, opposite corners), or "words"
+        (the label, centred on the first point).
     label : str
         The words.
     """
@@ -577,6 +578,9 @@ def _shape(
         x, y = points[0]
         label = escape(mark["label"])
         return f'<text x="{x}" y="{y}" style="{paint}">{label}</text>'
+    if kind == "bars":
+        corners = zip(points[::2], points[1::2], strict=True)
+        return "".join(_bar(*pair, paint) for pair in corners)
     if kind in RADII:
         paints = [paint] * len(points)
         if kind == "points" and resp:
@@ -590,20 +594,38 @@ def _shape(
     return f'<polyline class="{kind}" points="{path}" style="{paint}"/>'
 
 
-def _ticks(data: dict[str, Any], labels: Sequence[str]) -> str:
+def _bar(one: Sequence[float], other: Sequence[float], paint: str) -> str:
+    """Return the rectangle between two corners as SVG."""
+    (left, right), (top, bottom) = map(sorted, zip(one, other, strict=True))
+    return (
+        f'<rect class="bars" x="{left}" y="{top}" '
+        f'width="{right - left:.2f}" height="{bottom - top:.2f}" '
+        f'style="{paint}"/>'
+    )
+
+
+def _ticks(
+    data: dict[str, Any], labels: Sequence[str], numbered: Sequence[Any]
+) -> str:
     """Return the axes, their ticks and their labels as SVG."""
     ticks = MaxNLocator(5, steps=[1, 2, 5, 10])
     left, top, right, bottom = data["box"]
-    parts = [f'<path d="M{left:g},{top:g}V{bottom:g}H{right:g}"/>']
-    for value in ticks.tick_values(*data["x"]):
-        if data["x"][0] <= value <= data["x"][1]:
+    (low, high), (least, most) = (map(float, ends) for ends in numbered)
+    begin, end = (_place(data["x"], left, right, v) for v in (low, high))
+    foot, head = (_place(data["y"], bottom, top, v) for v in (least, most))
+    parts = [
+        f'<path stroke-linecap="square" d="M{left:g},{head:g}V{foot:g}'
+        f'M{begin:g},{bottom:g}H{end:g}"/>'
+    ]
+    for value in ticks.tick_values(low, high):
+        if low <= value <= high:
             x = _place(data["x"], left, right, value)
             parts.append(
                 f'<path d="M{x},{bottom:g}v4"/>'
                 f'<text x="{x}" y="{bottom + 18:g}">{_number(value)}</text>'
             )
-    for value in ticks.tick_values(*data["y"]):
-        if data["y"][0] <= value <= data["y"][1]:
+    for value in ticks.tick_values(least, most):
+        if least <= value <= most:
             y = _place(data["y"], bottom, top, value)
             parts.append(
                 f'<path d="M{left:g},{y}h-4"/><text class="left" '
@@ -681,6 +703,7 @@ def frames(
     digits: int = 4,
     choices: Sequence[Choice] = (),
     height: int = HEIGHT,
+    numbered: Sequence[Any] | None = None,
 ) -> Interactive:
     """Return a figure of which a reader picks the frame to be seen.
 
@@ -716,6 +739,10 @@ def frames(
     height : int
         Of the drawing, which is 480 wide; the axes take 416 of the width
         and all but 70 of the height.
+    numbered : pair of pairs of float, optional
+        The parts of the x and the y axis that are drawn, with numbers;
+        without it the whole of both. What stands beside the rest needs
+        words.
 
     Returns
     -------
@@ -773,13 +800,14 @@ def frames(
         f"{''.join(_shape(data, mark, resp) for mark in marks)}</g>"
         for which, marks in (("still", fixed), ("moving", shown["marks"]))
     )
+    axes = _ticks(data, labels, numbered or (data["x"], data["y"]))
     html = (
         f'<figure class="interactive" data-figure="{escape(name)}">'
         f'<svg role="img" aria-label="{escape(alt)}" aria-describedby='
         f'"{name}-text" viewBox="0 0 {WIDTH} {height:g}"><clipPath '
         f'id="{clip}"><rect x="{LEFT:g}" y="{TOP:g}" '
         f'width="{RIGHT - LEFT:g}" height="{box[3] - TOP:g}"/></clipPath>'
-        f"{_ticks(data, labels)}{''.join(drawn)}</svg>"
+        f"{axes}{''.join(drawn)}</svg>"
         f"{_lists(name, choices, picked)}"
         f'<div class="control" hidden><label for="{name}-range">'
         f'{escape(slider)}</label><input type="range" '

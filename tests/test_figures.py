@@ -157,6 +157,52 @@ def test_marks_are_drawn_in_the_pages_colours():
     assert 'style="color:#123456">here</text>' in html
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bar_lies_between_its_two_corners(seed):
+    ends = np.random.default_rng(seed).uniform(-3, 3, size=(2, 8))
+    colour = figures.COMPONENTS[1]
+    bars = figures.Mark(*ends, colour, "bars")
+    figure = shown([figures.Frame("", "", [bars])])
+    rects = re.findall(r"<rect class=.*?/>", figure.html)
+    assert all(f"color:var(--component-2, {colour})" in r for r in rects)
+    left, top, right, bottom = figure.data["box"]
+    for rect, corners in zip(rects, np.split(ends, 4, axis=1), strict=True):
+        x, y, width, height = (
+            float(v) for v in re.findall(r'="(-?[\d.]+)"', rect)
+        )
+        across = left + (np.sort(corners[0]) + 3) / 6 * (right - left)
+        up = bottom - (np.sort(corners[1])[::-1] + 3) / 6 * (bottom - top)
+        # A corner and a length are each rounded to a hundredth.
+        np.testing.assert_allclose(
+            [x, x + width, y, y + height],
+            [*across, *up],
+            rtol=0,
+            atol=2e-2,
+        )
+
+
+def ticks_of(**options):
+    """Return the numbers beside the axes, and the axes' ends."""
+    html = shown([figures.Frame("", "", [])], **options).html
+    axes = re.search(r'<g class="axes">(.*?)</g>', html)[1]
+    up = re.findall(r'class="left"[^>]*>([^<]+)', axes)
+    across = re.findall(r'<text x="[^>]*>([^<]+)', axes)[:-1]
+    path = re.search(r' d="M(.+?),(.+?)V(.+?)M(.+?),.+?H(.+?)"', axes)
+    return across, up, [float(end) for end in path.groups()]
+
+
+def test_only_the_part_of_an_axis_that_is_asked_for_has_numbers():
+    every, whole = ["−2", "0", "2"], [52, 24, 254, 52, 468]
+    assert ticks_of() == (every, every, whole)
+    across, up, ends = ticks_of(numbered=((0, 3), (-1, 1)))
+    assert [float(number) for number in across] == [0, 1, 2, 3]
+    assert up == ["−1", "−0.5", "0", "0.5", "1"]
+    # Half of the way across, and from a third to two thirds up.
+    middle, third = (52 + 468) / 2, (254 - 24) / 3
+    wanted = [52, 24 + third, 254 - third, middle, 468]
+    np.testing.assert_allclose(ends, wanted, rtol=0, atol=6e-3)
+
+
 def test_the_same_figure_is_the_same_file():
     files = []
     for _ in range(2):

@@ -30,6 +30,11 @@ READ = r"""figure => {
   const shape = e => ({
     polyline: () => ['line', numbers(e)],
     circle: () => ['dot', [e.cx, e.cy].map(c => c.baseVal.value)],
+    rect: () => {
+      const [x, y, wide, high] = [e.x, e.y, e.width, e.height]
+        .map(c => c.baseVal.value);
+      return ['bar', [x, y, x + wide, y + high]];
+    },
     text: () => ['words', ['x', 'y'].map(n => +e.getAttribute(n)),
       e.textContent],
   })[e.tagName]?.() || ['unknown ' + e.tagName, []];
@@ -211,6 +216,12 @@ def shapes(
     ]
     if mark["kind"] in DOTS:
         yield from (["dot", [*point]] for point in points)
+    elif mark["kind"] == "bars":
+        for one, other in zip(points[::2], points[1::2], strict=True):
+            low, high = zip(
+                *map(sorted, zip(one, other, strict=True)), strict=True
+            )
+            yield ["bar", [*low, *high]]
     elif mark["kind"] == "words":
         yield ["words", [*points[0]], mark["label"]]
     elif mark["kind"] == "ellipse":

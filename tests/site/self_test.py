@@ -91,11 +91,12 @@ def script(source: str) -> str:
 
 
 def dots(way: float, at: bool) -> list[figures.Frame]:
-    """Return frames of a dot, a line, words, a ring and an ellipse."""
+    """Return frames of a dot, a line, bars, words and an ellipse."""
     resp = np.array([[way, 1 - way], [1, 0]])
     marks = [
         figures.Mark([way], [way], kind="dots"),
         figures.Mark([0, 1], [way, 1]),
+        figures.Mark([0.1, 0.3, 0.9, 0.5], [0.2, 0.1] * 2, kind="bars"),
         figures.Mark([0.5], [0.5], kind="words", label="here"),
         figures.Mark([0.5, 0.6, 0.5], [0.5, 0.5, 0.7], kind="ellipse"),
     ]
@@ -103,7 +104,7 @@ def dots(way: float, at: bool) -> list[figures.Frame]:
         figures.Frame(
             f"turn {turn}",
             f"At {turn} of {way}.",
-            marks[: 2 + turn],
+            marks[: 3 + turn],
             turn / 2 if at else None,
             resp,
         )
@@ -414,7 +415,7 @@ MOVING = [
     ),
     Case(
         "interactive",
-        "1 marks are drawn, not 2",
+        "3 marks are drawn, not 4",
         moved("...frame.marks", "...frame.marks.slice(1)"),
     ),
     Case(
@@ -433,6 +434,11 @@ MOVING = [
         "interactive",
         "an ellipse does not pass",
         moved("(one - centre) * Math.cos", "(one - centre) * Math.sin"),
+    ),
+    Case(
+        "interactive",
+        "a bar is not where its values are",
+        moved("x: Math.min(x, far)", "x"),
     ),
     Case("interactive", "keys lead to", moved() + keys("ArrowRight")),
     Case("interactive", "keys lead to", moved() + keys("End")),

@@ -61,6 +61,16 @@
       if (mark.kind in radius)
         return points.map(([cx, cy]) => make("circle",
           {class: mark.kind, cx, cy, r: radius[mark.kind]}, mark.colour));
+      /* Each bar has two points, opposite corners. */
+      if (mark.kind === "bars")
+        return points.flatMap(([x, y], i) => {
+          if (i % 2) return [];
+          const [far, end] = points[i + 1];
+          return [make("rect", {class: "bars",
+            x: Math.min(x, far), y: Math.min(y, end),
+            width: Math.abs(far - x), height: Math.abs(end - y)},
+          mark.colour)];
+        });
       return [make("polyline",
         {class: mark.kind, points: points.join(" ")}, mark.colour)];
     };
