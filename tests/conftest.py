@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 mpl.use("svg")
 
-with install_import_hook("emlib", "beartype.beartype"):
+with install_import_hook("emlib", "checker.checked"):
     import emlib
     import emlib.figures  # noqa: F401
 
