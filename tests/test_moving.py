@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,7 +13,7 @@ from scipy.special import comb, logsumexp
 from scipy.stats import binom
 from test_book import cells
 
-from emlib import coins, datasets, gaussians
+from emlib import coins, datasets, em, fit, gaussians, kmeans
 from emlib.bound import bound, normalise
 
 BOOK = Path(__file__).parents[1] / "book"
@@ -135,3 +138,118 @@ def test_each_climb_ends_where_its_chances_are_and_never_falls():
         assert f"{each.sum():.3f}" in frame["text"]
         assert np.diff(line["y"]).min() >= -1e-3
         assert len(line["y"]) == min(run.turns, 30)
+
+
+def test_each_half_turn_cuts_the_rows_and_climbs_as_the_loop_does():
+    frames, _ = carried("coins")
+    x = datasets.unlabelled_coins().x  # (n, 2)
+    model = coins.Model(learn_weights=False)
+    fair, guess = np.array([0.5, 0.5]), np.array([0.6, 0.5])
+    steps = list(islice(em(model, x, coins.Params(fair, guess)), 8))
+    # Where the parameters and the responsibilities of each half are from.
+    halves = [(steps[(h + 1) // 2], steps[h // 2]) for h in range(15)]
+    joints = [model.log_joint(x, of.params) for of, _ in halves]
+    bounds = [
+        bound(joint, by.resp)
+        for joint, (_, by) in zip(joints, halves, strict=True)
+    ]
+    tops = [normalise(joint).log_evidence.sum() for joint in joints]
+    assert len(frames) == 15
+    for half, frame in enumerate(frames):
+        one, other, dashed, solid, *strokes = frame["marks"]
+        check_strip((one, other), [s.resp for s in steps[: half // 2 + 1]])
+        for line, heights in ((dashed, tops), (solid, bounds)):
+            ends = [[h / 2, h / 2 + 0.5] for h in range(half + 1)]
+            np.testing.assert_allclose(line["x"], np.ravel(ends), rtol=0)
+            wanted = np.repeat(heights[: half + 1], 2)
+            np.testing.assert_allclose(line["y"], wanted, rtol=0, atol=6e-5)
+        assert len(strokes) == half // 2
+        for turn, stroke in enumerate(strokes, 1):
+            assert stroke["x"] == [turn, turn]
+            wanted = [bounds[2 * turn - 1], tops[2 * turn]]
+            np.testing.assert_allclose(
+                stroke["y"], wanted, rtol=0, atol=6e-5
+            )
+        check_words(frame, half, halves[half], bounds[half], tops[half])
+
+
+def check_strip(bars, resps):
+    """Hold the cells, a column a turn, against the responsibilities."""
+    for k, mark in enumerate(bars):
+        left, right = np.reshape(mark["x"], (len(resps), 5, 2)).T  # (n, t)
+        low, high = np.reshape(mark["y"], (len(resps), 5, 2)).T  # (n, t)
+        shares = np.array([resp[:, k] for resp in resps]).T  # (n, t)
+        np.testing.assert_allclose(
+            (right - left) / 0.84, shares, rtol=0, atol=2e-4
+        )
+        outer = [left, right][k] - np.arange(len(resps))  # (n, t)
+        wanted = [-0.42, 0.42][k]
+        np.testing.assert_allclose(outer, wanted, rtol=0, atol=6e-5)
+        np.testing.assert_allclose(high - low, 0.16, rtol=0, atol=2e-4)
+        assert (np.diff(high, axis=0) < -0.16).all()
+        assert (high < -11.5).all()
+
+
+def check_words(frame, half, steps, below, top):
+    """Hold what a half turn's frame says against its two steps."""
+    now, by = steps
+    assert frame["at"] == half / 2
+    assert frame["name"] == f"turn {now.turn}, {'EM'[half % 2]}-step"
+    spoken = [float(v) for v in re.findall(r"-?\d+\.\d+", frame["text"])]
+    chances = [*now.params.means, below, top, top - below]
+    cut = [*by.resp[:, 0], top]
+    wanted = chances if half % 2 else cut
+    atol = [6e-3 if 0 < v < 1 else 6e-5 for v in wanted]
+    assert (np.abs(np.subtract(spoken, wanted)) < atol).all()
+    assert spoken[-1] == round(wanted[-1], 4)
+
+
+@dataclass(frozen=True)
+class Warm(kmeans.Model):
+    """The k-means model whose log joint is divided by a temperature."""
+
+    temperature: float = 1.0
+
+    def e_step(self, x, params):
+        return normalise(self.log_joint(x, params) / self.temperature)
+
+
+def test_each_temperature_has_its_own_shares_and_centres():
+    frames, names = carried("kmeans")
+    petals = datasets.iris().x[:, 2:]  # (n, 2)
+    start = kmeans.Params(petals[[0, 60, 120]])
+    cold = fit(kmeans.Model(), petals, start, tol=0).params
+    assert len(frames) == 16
+    for place, frame in enumerate(frames):
+        warm = Warm(temperature=4 * 10 ** (-place / 5))
+        end = fit(warm, petals, cold, tol=1e-11).params
+        resp = warm.e_step(petals, end).resp  # (n, k)
+        *circles, dots = frame["marks"]
+        # Carried to three digits; near 4 cm2 the loops creep.
+        centres = np.transpose([dots["x"], dots["y"]])  # (k, 2)
+        np.testing.assert_allclose(centres, end.means, rtol=0, atol=7e-4)
+        for mark, mean in zip(circles, end.means, strict=True):
+            points = np.transpose([mark["x"], mark["y"]])  # (3, 2)
+            reach = warm.temperature**0.5 * np.eye(2)
+            wanted = mean + np.vstack([[0, 0], reach])
+            np.testing.assert_allclose(points, wanted, rtol=0, atol=7e-4)
+        np.testing.assert_allclose(
+            frame["resp"], 20 * resp, rtol=0, atol=0.5 + 1e-3
+        )
+        apart = np.linalg.norm(end.means - cold.means, axis=1).max()
+        many = (resp.max(axis=1) <= 0.95).sum()
+        said = re.search(r"cm², (\d+) .* ([\d.]+) cm", frame["text"])
+        assert int(said[1]) == many
+        assert abs(float(said[2]) - apart) < 7e-4
+        assert frame["name"] == f"T = {warm.temperature:.2g} cm²"
+        assert frame["name"] in frame["text"]
+    kept = names["kept"]
+    rings = re.findall(r'"circle" cx="(.+?)" cy="(.+?)"', kept.html)
+    left, top, right, bottom = kept.data["box"]
+    (low, high), (least, most) = kept.data["x"], kept.data["y"]
+    scale = [(right - left) / (high - low), (top - bottom) / (most - least)]
+    wanted = (cold.means - [low, least]) * scale + [left, bottom]
+    drawn = np.array(rings, dtype=float)
+    np.testing.assert_allclose(drawn, wanted, rtol=0, atol=0.1)
+    # A circle is round: as many of the drawing's units up as across.
+    np.testing.assert_allclose(scale[0], -scale[1], rtol=2e-3)
