@@ -109,7 +109,7 @@ def boxes(titles: dict[str, str]) -> dict[str, Box]:
     found = {}
     for line, chapters in enumerate(rows()):
         slot = WIDTH / len(chapters)
-        width = min(slot - 6, 150)
+        width = min(slot - 4, 150)
         for place, chapter in enumerate(chapters):
             lines = textwrap.wrap(
                 titles[chapter], int(width / 6.8), break_long_words=False

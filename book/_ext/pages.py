@@ -75,6 +75,9 @@ def prepare_kernels(app: Sphinx, config: Config) -> None:
     config.html_theme_options |= {
         "logo": {"text": config.html_title, "alt_text": ""},
         "pygments_dark_style": "github-dark",
+        # Else a bar above the page, not shown, holds buttons of the same
+        # names, and the scripts would take those for the page's own.
+        "navbar_persistent": [],
     }
     repository = os.environ.get("EMLIB_REPOSITORY")
     if repository:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from access import access_findings
+from aiding import LOST, aid_findings
 from faults import Fault, Finding, View
 from moving import moving_findings
 from search import search_findings
@@ -44,7 +45,6 @@ LIMIT_KB = 600
 SECOND_KB = 200
 SHIFT = 0.05
 NOT_FOUND = "404.html"
-MISSING_PATH = "no/such/page"
 UNWALKED = {"_static", "_sources"}
 PACKED = {".woff", ".woff2", ".png", ".jpg", ".jpeg", ".gif", ".webp"}
 FETCHED_RELS = {
@@ -716,7 +716,7 @@ class Walk:
                     self.visit(page, page, view)
                 elif view.mode != "file":
                     self.visit(page, page, view)
-                    self.visit(page, MISSING_PATH, view)
+                    self.visit(page, LOST, view)
         if FIRST_VISIT in views:
             self.weigh_again()
             self.search()
@@ -728,6 +728,7 @@ class Walk:
             tab = context.new_page()
             ear = Ear(tab, own, own + path)
             found = self.look(tab, own + path, page, view)
+            found += self.use(context, own, path, view)
         found += ear.findings
         label = page if path == page else f"{page} as {path}"
         if view == FIRST_VISIT:
@@ -770,6 +771,15 @@ class Walk:
         except Error as error:
             reason = error.message.partition("\n")[0]
             return [Finding("request", f"the page does not open: {reason}")]
+
+    def use(
+        self, context: BrowserContext, own: str, path: str, view: View
+    ) -> list[Finding]:
+        """Operate the aids in a tab of their own, which may lead away."""
+        tab = context.new_page()
+        ear = Ear(tab, own, own + path)
+        aids = aid_findings(tab, own + path, self.site.soups, path, view)
+        return [*aids, *ear.findings]
 
     def early(self, tab: Page, view: View) -> Iterator[Finding]:
         if view.mode == "http" and view.scheme == "light":

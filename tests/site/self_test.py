@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import check_site
 import numpy as np
+from aiding import AIDED, operated
+from broken_aids import BREAKS, SITE, Break
 from check_site import FIRST_VISIT
 from faults import View
 from search import QUERIES
@@ -243,7 +245,8 @@ JUMP = script(
 def searched(script: str) -> dict[str, str]:
     """Return a page of results, and the pages that they lead to."""
     found = BASE.replace("</article>", RESULTS + script + "</article>")
-    return dict.fromkeys(QUERIES.values(), BASE) | {"search.html": found}
+    pages = dict.fromkeys(QUERIES.values(), BASE)
+    return SITE | pages | {AIDED: SITE[AIDED], "search.html": found}
 
 
 LOADING = [
@@ -565,6 +568,35 @@ def browsed_faults(
     return walk.faults
 
 
+def aid_results(browser: Browser) -> Iterator[tuple[str, str]]:
+    for broken in BREAKS:
+        said = aids_said(browser, broken)
+        named = any(broken.what in what for what in said)
+        name = f"{', '.join(broken.view)}: aid: {broken.what}"
+        yield name, "" if named else f"found {said}"
+
+
+def aids_said(browser: Browser, broken: Break) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        root = planted(Path(folder).resolve(), broken.tree)
+        with check_site.served(root) as base:
+            site = check_site.Site(root)
+            own = (
+                f"{root.as_uri()}/" if broken.view.mode == "file" else base
+            )
+            walk = check_site.Walk(site, browser, base)
+            with walk.opened(broken.view) as context:
+                tab = context.new_page()
+                found = operated(
+                    broken.check,
+                    tab,
+                    own + broken.path,
+                    site.soups,
+                    broken.page,
+                )
+                return [finding.what for finding in found]
+
+
 def command(*arguments: str | Path, **settings: str) -> tuple[int, str]:
     environment = os.environ | {"CI": ""} | settings
     checker = [sys.executable, check_site.__file__, *arguments]
@@ -588,7 +620,7 @@ def sound_results(folder: Path) -> Iterator[tuple[str, str]]:
     pictures = folder / "pictures"
     done = command(root, "--screenshots", pictures)
     line = (
-        r"^site: 7 pages, 46 views, 0 faults; largest page \S+ \d+ kB "
+        r"^site: 9 pages, 58 views, 0 faults; largest page \S+ \d+ kB "
         r"gzipped, \d+ kB after another; 0 outside requests; "
         r"0 console errors$"
     )
@@ -628,6 +660,7 @@ def results(executable: str) -> Iterator[tuple[str, str]]:
     yield from static_results()
     with check_site.launched(executable) as browser:
         yield from browsed_results(browser)
+        yield from aid_results(browser)
     with tempfile.TemporaryDirectory() as folder:
         yield from sound_results(Path(folder))
         yield from command_results(Path(folder))
