@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 unexport VIRTUAL_ENV
 
-.PHONY: help setup book test lint check-site serve bench clean
+.PHONY: help setup book test test-backends lint check-site serve bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,6 +31,9 @@ test: setup ## run the tests
 	@echo "== running the tests"
 	$(BIN)/python -m pytest
 
+test-backends: setup ## run the tests of capsules on TensorFlow, JAX and PyTorch, in .venv-backends
+	$(BIN)/python tests/backends/run.py
+
 lint: setup ## check form, types and spelling
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/codespell
 
@@ -44,4 +47,4 @@ bench: setup ## run the benchmarks; they write benchmarks/RESULTS.md
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean: ## remove what was built, and .venv
-	rm -rf _build .cache .venv
+	rm -rf _build .cache .venv .venv-backends

@@ -31,6 +31,11 @@ ORDER = [
     "estimators.kmeans",
     "estimators.gaussians",
     "figures",
+    "capsules.votes",
+    "capsules.routing",
+    "capsules.layers",
+    "capsules.losses",
+    "capsules.network",
 ]
 MODELS = {"coins", "kmeans", "gaussians"}
 ARRAYS = {"numpy", "scipy", "sklearn", "jaxtyping", "tensorflow", "keras"}

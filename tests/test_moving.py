@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.special import comb, logsumexp
-from scipy.stats import binom
+from scipy.stats import binom, norm
 from test_book import cells
 
 from emlib import coins, datasets, em, fit, gaussians, kmeans
@@ -138,6 +138,50 @@ def test_each_climb_ends_where_its_chances_are_and_never_falls():
         assert f"{each.sum():.3f}" in frame["text"]
         assert np.diff(line["y"]).min() >= -1e-3
         assert len(line["y"]) == min(run.turns, 30)
+
+
+def test_each_turns_votes_and_ellipses_are_routings():
+    frames, names = carried("routing")
+    votes = names["votes"]  # (i, j, h)
+    assert len(frames) == 30
+    for number, frame in enumerate(frames):
+        j, turn = number // 10, number % 10
+        resp = np.full((20, 3), 1 / 3)  # (i, j)
+        for _ in range(turn + 1):
+            before, mass = resp, resp.sum(axis=0)  # (j,)
+            means = np.einsum("ij,ijh->jh", resp, votes) / mass[:, None]
+            apart = (votes - means) ** 2  # (i, j, h)
+            spread = np.einsum("ij,ijh->jh", resp, apart) / mass[:, None]
+            spread += 1e-2
+            cost = mass * np.log(spread).sum(axis=1) / 2
+            chance = 1 / (1 + np.exp(0.3 * cost))  # (j,)
+            bells = norm.pdf(votes, means, np.sqrt(spread)).prod(axis=2)
+            resp = chance * bells  # (i, j)
+            resp /= resp.sum(axis=1, keepdims=True)
+        points = [m for m in frame["marks"] if m["kind"] == "points"]
+        for k, mark in enumerate(points):
+            most = before.max(axis=1)
+            mine = before.argmax(axis=1) == k if k < 3 else most < 0.5
+            mine = votes[mine & ((most < 0.5) == (k == 3)), j]
+            # Carried to two digits.
+            np.testing.assert_allclose(
+                np.transpose([mark["x"], mark["y"]]).reshape(-1, 2),
+                mine,
+                rtol=0,
+                atol=6e-3,
+            )
+        rings = [m for m in frame["marks"] if m["kind"] == "ellipse"]
+        for radius, mark in zip((1, 2), rings, strict=True):
+            ends = np.array([mark["x"], mark["y"]])  # (h, 3)
+            np.testing.assert_allclose(
+                ends[:, 0], means[j], rtol=0, atol=6e-3
+            )
+            axes = np.diag(radius * np.sqrt(spread[j]))  # (h, h)
+            np.testing.assert_allclose(
+                ends[:, 1:] - ends[:, :1], axes, rtol=0, atol=0.012
+            )
+        assert f"activation {chance[j]:.3f}" in frame["text"]
+        assert f"mass {mass[j]:.1f}" in frame["text"]
 
 
 def test_each_half_turn_cuts_the_rows_and_climbs_as_the_loop_does():

@@ -42,6 +42,10 @@ NEEDS: dict[str, list[str]] = {
         "gaussians_fast",
         "gaussians_missing",
     ],
+    "votes": ["likelihood"],
+    "routing": ["loop", "starts", "votes"],
+    "layers": ["routing"],
+    "fast": ["layers"],
 }
 WORDS_A_MINUTE = 220
 LINES_A_MINUTE = 20
