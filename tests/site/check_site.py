@@ -672,8 +672,10 @@ class Ear:
             self.say("request", f"{response.status} for {response.url}")
 
     def failure(self, request: Request) -> None:
-        # Without scripts Chromium refuses their preloads, and calls it csp.
-        if not self.outside(request.url) and request.failure != "csp":
+        # Without scripts Chromium refuses their preloads, and calls it csp;
+        # a page that is left aborts what it had not fetched yet.
+        ours = request.failure in ("csp", "net::ERR_ABORTED")
+        if not self.outside(request.url) and not ours:
             self.say("request", f"{request.failure} for {request.url}")
 
     def console(self, message: ConsoleMessage) -> None:
