@@ -44,7 +44,7 @@ def cells(text):
 
 def code_cells():
     return [
-        pytest.param(page, cell, id=f"{page}-{number}")
+        pytest.param(cell, id=f"{page}-{number}")
         for page, text in TEXTS.items()
         for number, cell in enumerate(cells(text), start=1)
     ]
@@ -66,15 +66,12 @@ def listed_on(page):
 def public_objects(module):
     """Return what must be shown: functions, result types, model methods.
 
-    Exceptions, and functions that only raise them, stand in the reference
-    only.
+    Exceptions stand in the reference only.
     """
     home = importlib.import_module(f"emlib.{module}")
     names = []
     for name in home.__all__:
         thing = getattr(home, name)
-        if name.startswith("check_"):
-            continue
         if inspect.isclass(thing) and issubclass(thing, Exception):
             continue
         methods = [
@@ -151,15 +148,12 @@ def test_a_listing_is_the_file_but_for_the_rest_of_docstrings():
     assert listings.shortened(one) == one
 
 
-@pytest.mark.parametrize(("page", "cell"), code_cells())
-def test_a_cell_is_short_and_shadows_nothing(page, cell):
+@pytest.mark.parametrize("cell", code_cells())
+def test_a_cell_is_short_and_shadows_nothing(cell):
     assert len(cell.strip().splitlines()) <= 12
     assert max(map(len, cell.splitlines())) <= 76
     assert not re.search(r"^[!%]|filterwarnings|simplefilter", cell, re.M)
-    here = {module for module, _ in listed_on(page)}
-    # What capsules call a vote or a share is a common word elsewhere.
-    known = [m for m in SHOWN if "." not in m or m in here]
-    taken = {name for m in known for name in public_objects(m)} - {"Model"}
+    taken = {name for m in SHOWN for name in public_objects(m)} - {"Model"}
     defined = set()
     for node in ast.walk(ast.parse(cell)):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):

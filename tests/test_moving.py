@@ -142,7 +142,7 @@ def test_each_climb_ends_where_its_chances_are_and_never_falls():
 
 def test_each_turns_votes_and_ellipses_are_routings():
     frames, names = carried("routing")
-    votes = names["votes"]  # (i, j, h)
+    votes = names["v"]  # (i, j, h)
     assert len(frames) == 30
     for number, frame in enumerate(frames):
         j, turn = number // 10, number % 10
@@ -262,7 +262,7 @@ def test_each_temperature_has_its_own_shares_and_centres():
     frames, names = carried("kmeans")
     petals = datasets.iris().x[:, 2:]  # (n, 2)
     start = kmeans.Params(petals[[0, 60, 120]])
-    cold = fit(kmeans.Model(), petals, start, tol=0).params
+    cold = fit(kmeans.Model(), petals, start, tol=0.0).params
     assert len(frames) == 16
     for place, frame in enumerate(frames):
         warm = Warm(temperature=4 * 10 ** (-place / 5))

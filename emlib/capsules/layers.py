@@ -27,7 +27,6 @@ __all__ = [
     "NearIdentity",
     "PrimaryCapsules",
     "feeds",
-    "frozen",
     "seen",
     "share_over_positions",
 ]
@@ -209,10 +208,11 @@ def _thawed(value: Any) -> Any:
 def frozen(owner: Any, names: tuple[str, ...]) -> dict[str, Any]:
     """Return a layer's own options in a form that can be saved."""
     options = {name: getattr(owner, name) for name in names}
-    for name in ("inverse_temperature", "transforms_initializer"):
-        if callable(options.get(name)):
-            saved = keras.saving.serialize_keras_object(options[name])
-            options[name] = saved
+    for name, value in options.items():
+        if callable(value):
+            options[name] = keras.saving.serialize_keras_object(value)
+        if isinstance(value, np.ndarray | np.generic):
+            options[name] = value.tolist()
     return options
 
 
@@ -279,6 +279,37 @@ def _start(initializer: Any) -> Any:
     if initializer is None:
         return NearIdentity()
     return keras.initializers.get(initializer)
+
+
+def _add_weights(layer: Any, shape: tuple[int, ...]) -> None:
+    """Make transforms (..., children, parents, 4, 4), and two prices."""
+    layer.transforms = layer.add_weight(
+        name="transforms",
+        shape=shape,
+        initializer=layer.transforms_initializer,
+        autocast=False,
+    )
+    for name in ("beta_use", "beta_activate"):
+        price = layer.add_weight(
+            name=name,
+            shape=shape[-3:-2],
+            initializer="zeros",
+            autocast=False,
+        )
+        setattr(layer, name, price)
+    layer.built = True
+
+
+def _called(layer: Any, inputs: Any) -> Any:
+    """Return poses and activations of a layer's parents."""
+    grids = tuple(map(_precise, inputs))
+    weights = [
+        ops.convert_to_tensor(_precise(w))
+        for w in (layer.transforms, layer.beta_use, layer.beta_activate)
+    ]
+    if layer.one_by_one:
+        return _one_by_one(layer._route, grids, weights)
+    return layer._route(*grids, weights)
 
 
 @keras.saving.register_keras_serializable(package="emlib")
@@ -450,31 +481,11 @@ class ConvCapsules(keras.layers.Layer):
                 f"received a grid of {size[0]} x {size[1]} capsules."
             )
         shape = (*self.kernel_size, children, self.types, 4, 4)
-        self.transforms = self.add_weight(
-            name="transforms",
-            shape=shape,
-            initializer=self.transforms_initializer,
-            autocast=False,
-        )
-        betas: dict[str, Any] = {
-            "shape": (self.types,),
-            "initializer": "zeros",
-        }
-        betas["autocast"] = False
-        self.beta_use = self.add_weight(name="beta_use", **betas)
-        self.beta_activate = self.add_weight(name="beta_activate", **betas)
-        self.built = True
+        _add_weights(self, shape)
 
     def call(self, inputs: Any) -> tuple[Any, Any]:
         """Return poses and activations of the parents."""
-        poses, activations = map(_precise, inputs)
-        weights = [
-            ops.convert_to_tensor(_precise(w))
-            for w in (self.transforms, self.beta_use, self.beta_activate)
-        ]
-        if self.one_by_one:
-            return _one_by_one(self._route, (poses, activations), weights)
-        return self._route(poses, activations, weights)
+        return _called(self, inputs)
 
     def _route(self, poses: Any, activations: Any, weights: Any) -> Any:
         """Return the parents of some samples."""
@@ -606,31 +617,11 @@ class ClassCapsules(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Make transforms and prices."""
         *_, types = _grid_of("ClassCapsules", input_shape)
-        self.transforms = self.add_weight(
-            name="transforms",
-            shape=(types, self.classes, 4, 4),
-            initializer=self.transforms_initializer,
-            autocast=False,
-        )
-        betas: dict[str, Any] = {
-            "shape": (self.classes,),
-            "initializer": "zeros",
-        }
-        betas["autocast"] = False
-        self.beta_use = self.add_weight(name="beta_use", **betas)
-        self.beta_activate = self.add_weight(name="beta_activate", **betas)
-        self.built = True
+        _add_weights(self, (types, self.classes, 4, 4))
 
     def call(self, inputs: Any) -> tuple[Any, Any]:
         """Return poses (batch, classes, 4, 4), activations."""
-        poses, activations = map(_precise, inputs)
-        weights = [
-            ops.convert_to_tensor(_precise(w))
-            for w in (self.transforms, self.beta_use, self.beta_activate)
-        ]
-        if self.one_by_one:
-            return _one_by_one(self._route, (poses, activations), weights)
-        return self._route(poses, activations, weights)
+        return _called(self, inputs)
 
     def _route(self, poses: Any, activations: Any, weights: Any) -> Any:
         """Return the classes of some samples."""

@@ -25,7 +25,6 @@ __all__ = [
     "Routing",
     "Statistics",
     "authors_temperature",
-    "check_options",
     "distances",
     "e_step",
     "log_joint",
