@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 mpl.use("svg")
 
-with install_import_hook("emlib", "checker.checked"):
+with install_import_hook("emlib", "beartype.beartype"):
     import emlib
     import emlib.figures  # noqa: F401
 
