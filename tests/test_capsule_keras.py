@@ -53,10 +53,11 @@ OPTIONS = [
 
 def model_of(layer):
     """Return a functional model with an open batch."""
+    shapes = [(5, 4, 2, 4, 4), (5, 4, 2)]
     if isinstance(layer, PrimaryCapsules):
-        inputs = keras.Input((5, 4, 3))
-    else:
-        inputs = [keras.Input((5, 4, 2, 4, 4)), keras.Input((5, 4, 2))]
+        shapes = [(5, 4, 3)]
+    inputs = [keras.Input(s, dtype=layer.variable_dtype) for s in shapes]
+    inputs = inputs if len(inputs) > 1 else inputs[0]
     return keras.Model(inputs, layer(inputs))
 
 
@@ -119,17 +120,20 @@ def test_shapes_are_as_computed(kind, batch):
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_a_model_takes_batches_of_any_size(kind):
-    layer = LAYERS[kind]()
+    layer = LAYERS[kind](dtype="float64")
     model = model_of(layer)
     inputs = inputs_of(layer, batch=5)
     parts = [inputs] if kind == "primary" else inputs
-    whole = arrays(model(inputs))
+    parts = [part.astype("float64") for part in parts]
+    whole = arrays(model(parts[0] if kind == "primary" else parts))
     start = 0
     for size in (1, 3, 1):
         some = [part[start : start + size] for part in parts]
         found = arrays(model(some[0] if kind == "primary" else some))
         for got, want in zip(found, whole, strict=True):
-            assert apart(got, want[start : start + size]) < 2e-6
+            assert apart(got, want[start : start + size]) < (
+                1e-12 if DOUBLE else 1e-5
+            )
         start += size
 
 
@@ -289,6 +293,18 @@ def test_a_bad_option_is_named(name, options):
 @pytest.mark.parametrize(("name", "options"), UNCLEAR_BAD)
 def test_a_bad_option_of_another_type_is_named(name, options):
     refused(name, options)
+
+
+def test_an_array_of_temperatures_is_saved():
+    layer = ConvCapsules(2, 2, inverse_temperature=np.array([0.25, 0.5]))
+    again = ConvCapsules.from_config(layer.get_config())
+    assert again.inverse_temperature == [0.25, 0.5]
+
+
+def test_rows_are_not_taken_for_class_numbers():
+    a = np.array([[0.9, 0.5, 0.1]], "float32")
+    with pytest.raises(ValueError, match="from_labels=False"):
+        SpreadLoss(0.6)(np.array([[1.0, 0.0, 0.0]]), a)
 
 
 def test_bad_classes_are_named():

@@ -51,6 +51,12 @@ def test_the_rival_is_of_equal_size(parameters, a):
     )
 
 
+@pytest.mark.parametrize("parameters", [100, 10_000_000])
+def test_a_size_that_no_rival_has_is_named(parameters):
+    with pytest.raises(ValueError, match=r"`parameters` must be from \d+"):
+        convolutional_network(parameters)
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize(
     ("margin", "margins"),

@@ -127,7 +127,8 @@ class SpreadLoss(keras.losses.Loss):
     Raises
     ------
     ValueError
-        If the margin is not between 0 and 1, or nobody gave one.
+        If the margin is not between 0 and 1, or nobody gave one; if rows
+        come where class numbers should.
 
     Examples
     --------
@@ -175,6 +176,12 @@ class SpreadLoss(keras.losses.Loss):
                 "of its own; received None. A capsule_network has one."
             )
         if self.from_labels:
+            if len(y_true.shape) > 1 and y_true.shape[-1] != 1:
+                raise ValueError(
+                    "SpreadLoss takes class numbers of shape (batch,); "
+                    f"received targets of shape {tuple(y_true.shape)}. "
+                    "One-hot rows need from_labels=False."
+                )
             labels = ops.reshape(y_true, (-1,))  # (batch,)
             y_true = ops.one_hot(
                 ops.cast(labels, "int32"), y_pred.shape[-1]

@@ -271,7 +271,7 @@ def convolutional_network(
     Raises
     ------
     ValueError
-        If so few parameters are not enough for one channel.
+        If no two widths come within 3 % of so many parameters.
 
     Examples
     --------
@@ -287,10 +287,11 @@ def convolutional_network(
 
     pairs = [(c, d) for c in range(1, 257) for d in range(c, c + 8)]
     c, d = min(pairs, key=lambda pair: abs(count(*pair) - parameters))
-    if count(1, 1) > 1.03 * parameters:
+    if abs(count(c, d) - parameters) > 0.03 * parameters:
         raise ValueError(
-            f"`parameters` must be at least {count(1, 1)} for A = {A}; "
-            f"received {parameters}. Take a smaller A."
+            f"`parameters` must be from {count(1, 1)} to "
+            f"{count(*pairs[-1])} for A = {A}; received {parameters}. "
+            "Take another A."
         )
     images = keras.Input(input_shape, name="images")
     x = keras.layers.Conv2D(A, 5, 2, "same", activation="relu")(images)
