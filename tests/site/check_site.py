@@ -45,6 +45,7 @@ LIMIT_KB = 600
 SECOND_KB = 200
 SHIFT = 0.05
 NOT_FOUND = "404.html"
+ABORTED = "net::ERR_ABORTED"
 UNWALKED = {"_static", "_sources"}
 PACKED = {".woff", ".woff2", ".png", ".jpg", ".jpeg", ".gif", ".webp"}
 FETCHED_RELS = {
@@ -672,10 +673,8 @@ class Ear:
             self.say("request", f"{response.status} for {response.url}")
 
     def failure(self, request: Request) -> None:
-        # Without scripts Chromium refuses their preloads, and calls it csp;
-        # a page that is left aborts what it had not fetched yet.
-        ours = request.failure in ("csp", "net::ERR_ABORTED")
-        if not self.outside(request.url) and not ours:
+        # Without scripts Chromium refuses their preloads, and calls it csp.
+        if not self.outside(request.url) and request.failure != "csp":
             self.say("request", f"{request.failure} for {request.url}")
 
     def console(self, message: ConsoleMessage) -> None:
@@ -781,7 +780,10 @@ class Walk:
         tab = context.new_page()
         ear = Ear(tab, own, own + path)
         aids = aid_findings(tab, own + path, self.site.soups, path, view)
-        return [*aids, *ear.findings]
+        # A page that is left aborts what it had not fetched yet.
+        left = f"{ABORTED} for "
+        heard = [f for f in ear.findings if not f.what.startswith(left)]
+        return [*aids, *heard]
 
     def early(self, tab: Page, view: View) -> Iterator[Finding]:
         if view.mode == "http" and view.scheme == "light":
