@@ -318,6 +318,18 @@ def distances(votes: Any, means: Any, variances: Any) -> Any:
     return ops.sum(squares, axis=-2), slopes
 
 
+@ops.custom_gradient
+def _divided(masses: Any, mass: Any) -> Any:
+    """Return masses / mass; no slope has the square of a tiny mass."""
+    shares = masses / mass  # (i, ..., j)
+
+    def slopes(*arrived: Any, upstream: Any = None) -> tuple[Any, Any]:
+        g = arrived[0] if upstream is None else upstream  # (i, ..., j)
+        return g / mass, -ops.sum(g * shares, axis=0) / mass
+
+    return shares, slopes
+
+
 def m_step(votes: Any, resp: Any, activations: Any) -> Statistics:
     r"""Return the weighted moments of the votes for each parent.
 
@@ -360,7 +372,7 @@ def m_step(votes: Any, resp: Any, activations: Any) -> Statistics:
     mass = ops.sum(masses, axis=0)  # (..., j)
     some = mass > LEAST  # (..., j)
     alike = ops.ones_like(masses) / masses.shape[0]  # (i, ..., j)
-    shares = masses / ops.where(some, mass, 1.0)  # (i, ..., j)
+    shares = _divided(masses, ops.where(some, mass, 1.0))  # (i, ..., j)
     shares = ops.where(some, shares, alike)
     both = moments(votes, shares)  # (2, ..., h, j)
     return Statistics(votes.shape[0], mass, both[0], both[1])
