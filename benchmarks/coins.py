@@ -17,12 +17,12 @@ import warnings  # noqa: E402
 from itertools import islice  # noqa: E402
 
 import numpy as np  # noqa: E402
-from results import machine, write  # noqa: E402
 from scipy.special import logsumexp  # noqa: E402
 from scipy.stats import binom  # noqa: E402
 
 from emlib import CoinMixture, coins, em, estimators  # noqa: E402
 from emlib.scale import Blocked, blocks  # noqa: E402
+from results import machine, write  # noqa: E402
 
 REPEATS, TURNS, N = 9, 3, 1_000_000
 TRUTH = np.array([0.2, 0.5, 0.7])

@@ -13,10 +13,10 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from results import machine, write
 from sklearn.mixture import GaussianMixture as Rival
 
 from emlib import GaussianMixture
+from results import machine, write
 
 ROUNDS = 7
 

@@ -11,11 +11,11 @@ import tracemalloc
 import warnings
 
 import numpy as np
-from results import machine, write
 from sklearn import cluster
 from threadpoolctl import threadpool_limits
 
 from emlib import KMeans
+from results import machine, write
 
 REPEATS, TURNS = 7, 20
 N, D, K = 1_000_000, 10, 8

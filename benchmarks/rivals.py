@@ -18,6 +18,7 @@ from pathlib import Path
 import gaussians
 import numpy as np
 from gaussians import WORKS, apart, lap, points
+
 from results import machine, write
 
 RIVAL = "gmmx==0.7"  # the newest one; it takes float32 only

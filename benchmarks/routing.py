@@ -26,9 +26,9 @@ import classic
 import keras
 import numpy as np
 import tensorflow as tf
-from results import machine, write
 
 from emlib.capsules import ConvCapsules
+from results import machine, write
 
 ROUNDS = 7
 OUT = Path(__file__).with_name("routing.json")

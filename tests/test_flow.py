@@ -36,6 +36,8 @@ ORDER = [
     "capsules.layers",
     "capsules.losses",
     "capsules.network",
+    "capsules.training",
+    "cli",
 ]
 MODELS = {"coins", "kmeans", "gaussians"}
 ARRAYS = {"numpy", "scipy", "sklearn", "jaxtyping", "tensorflow", "keras"}
