@@ -121,15 +121,17 @@ def mean_of(blocks, name):
 
 
 def write(name, found, wanted):
-    """Write a results file."""
+    """Write a results file, a run a line."""
     command = (
         f"python results/digits.py {name} --mnist mnist.npz --work runs"
     )
     complete = len(found["runs"]) == wanted
-    whole = {"command": command, "complete": complete, **found}
-    text = json.dumps(whole, indent=1)
+    runs = ",\n".join(map(json.dumps, found["runs"]))
+    rest = {key: found[key] for key in found if key != "runs"}
+    head = {"command": command, "complete": complete, **rest, "runs": []}
+    text = json.dumps(head)[: -len("]}")] + f"\n{runs}\n]}}\n"
     draft = HERE / f".{name}.json"
-    draft.write_text(text + "\n", encoding="utf-8")
+    draft.write_text(text, encoding="utf-8")
     draft.replace(HERE / f"{name}.json")
 
 

@@ -426,8 +426,8 @@ def compiled(network: Any, plan: Plan, steps: int, jit: bool) -> Any:
     Examples
     --------
     >>> network = network_of(Plan())
-    >>> compiled(network, Plan(), 100, jit=False).optimizer.name
-    'adam'
+    >>> type(compiled(network, Plan(), 100, jit=False).optimizer).__name__
+    'Adam'
     """
     rate: Any = plan.learning_rate
     if plan.schedule == "cosine":
