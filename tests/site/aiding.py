@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 AIDED = "book/coins.html"
 MAPPED = "book/index.html"
 LOST = "no/such/page"
-WAIT = 2000  # milliseconds, for what is to appear or to vanish
-OPENING = 15_000
+PATIENCE = 15_000  # milliseconds, for a page and for what it is to show
 
 LINKS = 'article a.internal[href*="#"]'
 CARD = "[role=tooltip]:visible"
@@ -84,14 +83,18 @@ def aid_findings(
 
 
 def operated(
-    check: Check, tab: Page, url: str, soups: Soups, page: str
+    check: Check,
+    tab: Page,
+    url: str,
+    soups: Soups,
+    page: str,
+    wait: int = PATIENCE,
 ) -> Iterator[Finding]:
     from playwright.sync_api import Error
 
-    tab.set_default_timeout(WAIT)
-    tab.set_default_navigation_timeout(OPENING)
+    tab.set_default_timeout(wait)
     try:
-        tab.goto(url)
+        tab.goto(url, timeout=PATIENCE)
         for what in check(tab, soups, page):
             yield Finding("aid", what)
     except Error as error:
@@ -324,13 +327,15 @@ def switch_problems(tab: Page, link: Locator) -> Iterator[str]:
         if tab.locator(DIALOG).count():
             yield f"the key n opens the notation when it {when}"
             return
-        tab.reload()
+        tab.reload(timeout=PATIENCE)
     tab.locator(KEY).click()
     if not appears(tab, DIALOG):
         yield "the button does not open the notation"
         return
     tab.locator(f"{DIALOG} input[type=checkbox]").focus()
-    press(tab, "Space", "Escape", "n")
+    press(tab, "Space", "Escape")
+    yield from closed_problems(tab, tab.locator(KEY), "Escape")
+    press(tab, "n")
     if not appears(tab, DIALOG):
         yield "the key n cannot be switched on again"
 
@@ -422,7 +427,7 @@ def map_problems(tab: Page, soups: Soups, page: str) -> Iterator[str]:
         if not title or words_of(title.get_text()) != name:
             yield f"the map leads from {name!r} to {target}"
     yield from way_problems(tab, places.first, "a key")
-    tab.go_back()
+    tab.go_back(timeout=PATIENCE)
     yield from way_problems(tab, places.last, "a pointer")
 
 
@@ -436,7 +441,7 @@ def way_problems(tab: Page, place: Locator, how: str) -> Iterator[str]:
     else:
         place.locator("rect").click()
     try:
-        tab.wait_for_url(wanted, timeout=WAIT)
+        tab.wait_for_url(wanted)
     except Late:
         yield f"{how} does not follow the map to {wanted}"
 
@@ -446,7 +451,7 @@ def words_of(text: str | None) -> str:
 
 
 def lost_problems(tab: Page, soups: Soups, page: str) -> Iterator[str]:
-    response = tab.reload()
+    response = tab.reload(timeout=PATIENCE)
     if response.status != 404:
         yield f"a page that is not there has the status {response.status}"
     urls = tab.eval_on_selector_all(
@@ -466,4 +471,4 @@ def lost_problems(tab: Page, soups: Soups, page: str) -> Iterator[str]:
         if box.input_value() != "Jensen":
             yield f"the search takes {box.input_value()!r} for 'Jensen'"
         box.press("Enter")
-        tab.wait_for_url("**/search.html?q=Jensen", timeout=WAIT)
+        tab.wait_for_url("**/search.html?q=Jensen")

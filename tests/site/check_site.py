@@ -729,7 +729,7 @@ class Walk:
             tab = context.new_page()
             ear = Ear(tab, own, own + path)
             found = self.look(tab, own + path, page, view)
-            found += self.use(context, own, path, view)
+        found += self.used(own, path, view)
         found += ear.findings
         label = page if path == page else f"{page} as {path}"
         if view == FIRST_VISIT:
@@ -773,17 +773,23 @@ class Walk:
             reason = error.message.partition("\n")[0]
             return [Finding("request", f"the page does not open: {reason}")]
 
-    def use(
-        self, context: BrowserContext, own: str, path: str, view: View
-    ) -> list[Finding]:
+    def used(self, own: str, path: str, view: View) -> list[Finding]:
+        """Operate the aids; a second time where something was amiss."""
+        found = self.use(own, path, view)
+        again = self.use(own, path, view) if found else []
+        return [finding for finding in found if finding in again]
+
+    def use(self, own: str, path: str, view: View) -> list[Finding]:
         """Operate the aids in a tab of their own, which may lead away."""
-        tab = context.new_page()
-        ear = Ear(tab, own, own + path)
-        aids = aid_findings(tab, own + path, self.site.soups, path, view)
+        with self.opened(view) as context:
+            tab = context.new_page()
+            ear = Ear(tab, own, own + path)
+            soups = self.site.soups
+            found = [*aid_findings(tab, own + path, soups, path, view)]
         # A page that is left aborts what it had not fetched yet.
         left = f"{ABORTED} for "
         heard = [f for f in ear.findings if not f.what.startswith(left)]
-        return [*aids, *heard]
+        return [*found, *heard]
 
     def early(self, tab: Page, view: View) -> Iterator[Finding]:
         if view.mode == "http" and view.scheme == "light":

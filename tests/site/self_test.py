@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Tree = Mapping[str, str | bytes | None]
 
 PAGE = "book/page.html"
+WAIT = 2000  # milliseconds, for what is broken and never shows
 SCRIPTS = Path(__file__).parents[2] / "book/_ext/static"
 STYLE = """
 body { margin: 0; background: #fff; color: #111; }
@@ -593,6 +594,7 @@ def aids_said(browser: Browser, broken: Break) -> list[str]:
                     own + broken.path,
                     site.soups,
                     broken.page,
+                    WAIT,
                 )
                 return [finding.what for finding in found]
 
