@@ -31,6 +31,7 @@ from emlib.capsules import ConvCapsules
 from results import machine, write
 
 ROUNDS = 7
+DRAWS = range(20, 30)
 OUT = Path(__file__).with_name("routing.json")
 TYPES, TURNS, RATE = 32, 3, 0.03
 RIVAL = "classic, tiled"
@@ -146,9 +147,9 @@ def alone(name, batch):
     print(highest() - before)
 
 
-def small(tight, dtype):
+def small(tight, dtype, seed):
     """Return easy votes, or tight ones far from 0, in such digits."""
-    rng = np.random.default_rng(20)
+    rng = np.random.default_rng(seed)
     poses = rng.normal(size=(2, 9, 9, 8, 4, 4))
     w = rng.normal(size=(3, 3, 8, 8, 4, 4))
     drawn = {
@@ -158,14 +159,16 @@ def small(tight, dtype):
         "of_poses": rng.normal(size=(2, 4, 4, 8, 4, 4)),
         "of_activations": rng.normal(size=(2, 4, 4, 8)),
     }
-    return {name: tf.constant(a, dtype) for name, a in drawn.items()}
+    # Both precisions are given the same numbers, those of float32.
+    given = {name: a.astype("float32") for name, a in drawn.items()}
+    return {name: tf.constant(a, dtype) for name, a in given.items()}
 
 
-def errors(kind):
+def errors(kind, seed):
     """Return the largest errors of outputs and slopes against float64."""
     found = []
     for dtype in ("float32", "float64"):
-        given = small(kind == "tight", dtype)
+        given = small(kind == "tight", dtype, seed)
         run = tf.function(ours(given, 8, dtype=dtype), jit_compile=True)
         found.append([part.numpy() for part in run()])
     apart = [
@@ -173,6 +176,12 @@ def errors(kind):
         for a, b in zip(*found, strict=True)
     ]
     return max(apart[:2]), max(apart[2:])
+
+
+def worst(kind):
+    """Return the largest errors over all draws."""
+    found = np.array([errors(kind, seed) for seed in DRAWS])
+    return found.max(axis=0).tolist()
 
 
 def race(batch):
@@ -210,14 +219,15 @@ def main():
     memory = {name: peak(name, told.batch) for name in WORKS}
     times = race(told.batch)
     rows = [row(name, times, memory) for name in WORKS]
-    wrong = {kind: errors(kind) for kind in ("easy", "tight")}
+    wrong = {kind: worst(kind) for kind in ("easy", "tight")}
     ran = machine("tensorflow", "keras")
     ran = f"{ran}, {os.cpu_count()} cores, {told.device}"
     said = (
         f"{ran}. Batch {told.batch}, forward and backward; medians of "
         f"{ROUNDS} rounds, interleaved (range); peak memory is what a "
         "process with its inputs grows by. Errors are against float64: the "
-        "largest difference over the largest value."
+        "largest difference over the largest value, the worst of "
+        f"{len(DRAWS)} draws."
     )
     write("routing", [said, "", *table(rows), "", *error_table(wrong)])
     found = {"ran": ran, "batch": told.batch, "rows": rows, "errors": wrong}

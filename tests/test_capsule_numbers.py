@@ -211,9 +211,10 @@ def test_the_temperature_may_be_a_number_a_sequence_or_a_callable():
 @pytest.mark.skipif(not DOUBLE, reason="votes in float32")
 @pytest.mark.parametrize("competition", ["parents", "patch"])
 @pytest.mark.parametrize("votes", ["easy", "tight"])
-def test_float32_is_near_float64(votes, competition):
-    rng = np.random.default_rng(0)
-    poses, activations = grid(0, (9, 9), types=8, dtype="float32")
+@pytest.mark.parametrize("seed", range(4))
+def test_float32_is_near_float64(seed, votes, competition):
+    rng = np.random.default_rng(seed)
+    poses, activations = grid(seed, (9, 9), types=8, dtype="float32")
     weights = 0.5 * rng.normal(size=(3, 3, 8, 8, 4, 4))
     if votes == "tight":
         poses = (1 + 0.02 * poses).astype("float32")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from capsules_by_hand import slopes, tensors
 from keras import ops
+from scipy.stats import norm
 
 from emlib.capsules import routing
 
@@ -99,7 +100,7 @@ def test_distances_and_their_slopes(seed):
             i, n, j = place
             for h in range(3):
                 apart = v[i, n, h, j] - m[n, h, j]
-                found[place] += apart**2 / s[n, h, j]
+                found[place] += apart**2 / s[n, h, j] - 1
         return found
 
     inputs = [votes, means, variances]
@@ -120,6 +121,27 @@ def test_distances_and_their_slopes(seed):
         np.testing.assert_allclose(
             found[part], wanted, rtol=1e-6, atol=1e-7
         )
+
+
+@pytest.mark.equation("eq-fast-constant")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_log_joint_is_the_relative_one_and_a_constant(seed):
+    rng, votes, _ = drawn(seed)
+    means, logs = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 4))
+    variances = rng.uniform(0.5, 2.0, size=(2, 3, 4))
+    density = norm.logpdf(votes, means, np.sqrt(variances)).sum(axis=-2)
+    parents = tensors([means, variances, logs])
+    relative = numbers(routing.relative_joint(*tensors([votes]), *parents))
+    apart = logs + density - relative  # (i, n, j)
+    np.testing.assert_allclose(apart, routing.usual_part(3), rtol=1e-12)
+
+    # A vote one standard deviation away in each entry is a usual one.
+    usual = means + np.sqrt(variances)
+    relative = routing.relative_joint(*tensors([usual[None]]), *parents)
+    widths = 0.5 * np.log(variances).sum(axis=-2)
+    np.testing.assert_allclose(
+        numbers(relative)[0], logs - widths, rtol=1e-12, atol=1e-14
+    )
 
 
 @pytest.mark.equation("eq-fast-middle")

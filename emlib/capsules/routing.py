@@ -7,13 +7,13 @@ two learned prices.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-import numpy as np
 from keras import ops
 
 from emlib.loop import Step, em
@@ -33,10 +33,12 @@ __all__ = [
     "moments",
     "over_children",
     "paper_cost",
+    "relative_joint",
     "route",
     "share",
     "standardised_cost",
     "take_turns",
+    "usual_part",
 ]
 
 LEAST = 1e-30  # mass under which a parent has no child
@@ -280,12 +282,14 @@ def moments(votes: Any, shares: Any) -> Any:
 
 @ops.custom_gradient
 def distances(votes: Any, means: Any, variances: Any) -> Any:
-    r"""Return how far each vote lies from each parent, in its own unit.
+    r"""Return how much farther than usual each vote lies from each parent.
 
-    .. math:: D_{ij} = \sum_h
-        \frac{(V_{ij}^h - \mu_j^h)^2}{(\sigma_j^h)^2}
+    .. math:: D_{ij} = \sum_h \Big(
+        \frac{(V_{ij}^h - \mu_j^h)^2}{(\sigma_j^h)^2} - 1 \Big)
 
-    (`eq-fast-distance`); its slopes are written out, too.
+    (`eq-fast-distance`): the square of the distance in the parent's own
+    unit, less its mean; so most sums stay small, and keep their digits.
+    Slopes are written out, too.
 
     Parameters
     ----------
@@ -304,9 +308,9 @@ def distances(votes: Any, means: Any, variances: Any) -> Any:
     >>> votes = np.array([[[0.0]], [[4.0]]])  # (i, h, j)
     >>> said = distances(votes, np.array([[1.0]]), np.array([[0.5]]))
     >>> ops.convert_to_numpy(said).ravel()
-    array([ 2., 18.])
+    array([ 1., 17.])
     """
-    squares = ops.square(votes - means) / variances  # (i, ..., h, j)
+    terms = ops.square(votes - means) / variances - 1  # (i, ..., h, j)
 
     def slopes(*arrived: Any, upstream: Any = None) -> tuple[Any, Any, Any]:
         g = arrived[0] if upstream is None else upstream  # (i, ..., j)
@@ -315,7 +319,7 @@ def distances(votes: Any, means: Any, variances: Any) -> Any:
         bend = over_children(pull * (votes - means))  # (..., h, j)
         return 2 * pull / variances, of_means, -bend / ops.square(variances)
 
-    return ops.sum(squares, axis=-2), slopes
+    return ops.sum(terms, axis=-2), slopes
 
 
 @ops.custom_gradient
@@ -466,6 +470,64 @@ COSTS: dict[str, Callable[..., Any]] = {
 }
 
 
+def usual_part(entries: int) -> float:
+    r"""Return what a usual vote's log density has of each parent alike.
+
+    .. math:: c = -\frac H2 (1 + \log 2 \pi)
+
+    (`eq-fast-constant`).
+
+    Parameters
+    ----------
+    entries : int
+        H, of a pose.
+
+    Returns
+    -------
+    float
+        In nats.
+
+    Examples
+    --------
+    >>> round(usual_part(16), 2)
+    -22.7
+    """
+    return -0.5 * entries * (1 + math.log(2 * math.pi))
+
+
+def relative_joint(
+    votes: Any, means: Any, variances: Any, log_activations: Any
+) -> Any:
+    r"""Return the log joint without what is the same for all parents.
+
+    .. math:: g_{ij} - c = \log a_j
+        - \sum_h \log \sigma_j^h - \tfrac12 D_{ij}
+
+    (`eq-fast-constant`): shares do not feel the constant, and numbers near
+    0 keep more digits.
+
+    Parameters
+    ----------
+    votes, means, variances, log_activations
+        As in `log_joint`.
+
+    Returns
+    -------
+    tensor of shape (i, ..., j)
+        In nats.
+
+    Examples
+    --------
+    >>> one = np.zeros((1, 1, 1), "float32")
+    >>> parent = one[0], np.ones((1, 1), "float32"), np.zeros(1, "f4")
+    >>> float(relative_joint(one, *parent)[0, 0])
+    0.5
+    """
+    widths = 0.5 * ops.sum(ops.log(variances), axis=-2)  # (..., j)
+    height = log_activations - widths  # (..., j)
+    return height - 0.5 * distances(votes, means, variances)
+
+
 def log_joint(
     votes: Any, means: Any, variances: Any, log_activations: Any
 ) -> Any:
@@ -473,7 +535,7 @@ def log_joint(
 
     .. math::
 
-        \log a_j + \sum_h \log \mathcal N
+        g_{ij} = \log a_j + \sum_h \log \mathcal N
         (V_{ij}^h; \mu_j^h, (\sigma_j^h)^2)
 
     (`eq-routing-joint`).
@@ -499,9 +561,8 @@ def log_joint(
     >>> round(float(log_joint(one, *parent)[0, 0]), 4)
     -0.9189
     """
-    widths = ops.sum(ops.log(2 * np.pi * variances), axis=-2)  # (..., j)
-    height = log_activations - 0.5 * widths  # (..., j)
-    return height - 0.5 * distances(votes, means, variances)
+    parents = means, variances, log_activations
+    return relative_joint(votes, *parents) + usual_part(votes.shape[-2])
 
 
 def share(log_joint: Any) -> Posterior:
@@ -568,7 +629,10 @@ def e_step(
     Hinton, Sabour and Frosst (2018), Matrix capsules with EM routing,
     procedure 1.
     """
-    return compete(log_joint(votes, means, variances, log_activations))
+    parents = means, variances, log_activations
+    found = compete(relative_joint(votes, *parents))
+    evidence = found.log_evidence + usual_part(votes.shape[-2])
+    return Posterior(found.resp, evidence)
 
 
 Temperature = float | Sequence[float] | Callable[[int], Any]

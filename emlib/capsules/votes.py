@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 __all__ = ["add_coordinates", "patches", "spots", "votes"]
@@ -45,26 +46,22 @@ def patches(
     Returns
     -------
     tensor of shape (cells, batch, rows, columns, ...)
-        Strided views stacked; nothing is padded.
+        Nothing is padded.
 
     Examples
     --------
-    >>> import numpy as np
     >>> x = np.arange(9.0).reshape(1, 3, 3)
     >>> ops.convert_to_numpy(patches(x, (2, 2), (1, 1)))[:, 0, 0, 0]
     array([0., 1., 3., 4.])
     """
-    (kh, kw), (sh, sw) = kernel, strides
-    rows = spots(x.shape[1], kh, sh)
-    columns = spots(x.shape[2], kw, sw)
-    views = [
-        x[:, r : r + sh * rows : sh, c : c + sw * columns : sw][
-            :, :rows, :columns
-        ]
-        for r in range(kh)
-        for c in range(kw)
-    ]
-    return ops.stack(views)
+    rows, columns = map(spots, x.shape[1:3], kernel, strides)
+    down = np.arange(kernel[0])[:, None] + strides[0] * np.arange(rows)
+    right = np.arange(kernel[1])[:, None] + strides[1] * np.arange(columns)
+    views = ops.take(ops.take(x, down, axis=1), right, axis=3)
+    order = (1, 3, 0, 2, 4, *range(5, len(views.shape)))
+    views = ops.transpose(views, order)  # (kh, kw, batch, rows, ...)
+    shape = (kernel[0] * kernel[1], -1, rows, columns, *x.shape[3:])
+    return ops.reshape(views, shape)
 
 
 def votes(poses: Any, transforms: Any) -> Any:
@@ -89,7 +86,6 @@ def votes(poses: Any, transforms: Any) -> Any:
 
     Examples
     --------
-    >>> import numpy as np
     >>> eye = np.eye(4, dtype="float32")[None, None]
     >>> ops.convert_to_numpy(votes(2 * eye, eye))[0, 0, :6, 0]
     array([2., 0., 0., 0., 0., 2.], dtype=float32)
