@@ -7,13 +7,13 @@ two learned prices.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 from emlib.loop import Step, em
@@ -492,7 +492,7 @@ def usual_part(entries: int) -> float:
     >>> round(usual_part(16), 2)
     -22.7
     """
-    return -0.5 * entries * (1 + math.log(2 * math.pi))
+    return -0.5 * entries * float(1 + np.log(2 * np.pi))
 
 
 def relative_joint(
