@@ -104,7 +104,7 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     add("--epochs", type=int, default=5, help="passes over the images")
     add("--batch-size", type=int, default=64, help="images a step")
     add("--seed", type=int, default=20, help="of weights and order")
-    add("--rate", type=float, default=1e-2, help="learning rate of Adam")
+    add("--learning-rate", type=float, default=1e-2, help="of Adam")
     add("--schedule", default="cosine", help="cosine or constant")
     add("--margin", default="linear", help="linear or steps")
     add("--margin-steps", type=int, default=1000, help="until it is 0.9")
@@ -259,7 +259,7 @@ def _train(told: argparse.Namespace) -> None:
         epochs=told.epochs,
         batch_size=told.batch_size,
         seed=told.seed,
-        learning_rate=told.rate,
+        learning_rate=told.learning_rate,
         schedule=told.schedule,
         margin=told.margin,
         margin_steps=told.margin_steps,
@@ -438,6 +438,11 @@ def _fit(told: argparse.Namespace) -> None:
     from emlib.estimators.gaussians import GaussianMixture
     from emlib.estimators.kmeans import KMeans
 
+    if told.seed < 0:
+        raise ValueError(
+            f"`--seed` must be a whole number, at least 0; received "
+            f"{told.seed}."
+        )
     x, names = _table(told.file)
     options = {"n_init": told.starts, "random_state": told.seed}
     if told.model == "gaussian":

@@ -25,7 +25,7 @@ from emlib.capsules.training import Folder, device
 HERE = Path(__file__).parent
 KILLS, EVERY = 10, 10
 TOLD = ["--data", "sample", "--preset", "small", "--epochs", "4"]
-TOLD += ["--rate", "0.01", "--every", str(EVERY)]
+TOLD += ["--learning-rate", "0.01", "--every", str(EVERY)]
 
 
 def begin(out, *more):

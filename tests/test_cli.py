@@ -91,7 +91,10 @@ def test_the_version_is_the_packages(capsys):
         (["teach"], "'teach'"),
         (["train"], "--out"),
         (["train", "--out", "x", "--epochs", "two"], "--epochs"),
-        (["train", "--out", "x", "--rate", "fast"], "--rate"),
+        (
+            ["train", "--out", "x", "--learning-rate", "fast"],
+            "--learning-rate",
+        ),
         (["fit", "x.csv"], "-k"),
         (["fit", "x.csv", "-k", "2", "--model", "tree"], "'tree'"),
     ],
@@ -271,8 +274,7 @@ def test_each_option_reaches_the_plan(
     }
     options = []
     for name, value in told.items():
-        name = name.removeprefix("learning_").replace("_", "-")
-        options += [f"--{name}", value]
+        options += [f"--{name.replace('_', '-')}", value]
     done(capsys, "train", "--data", tiny, "--out", tmp_path, *options)
     assert plans == [training.Plan(**told)]
 
@@ -385,7 +387,7 @@ WRONG = {
     "network": (["--network", "dense"], "`network`", "'dense'"),
     "no epochs": (["--epochs", "0"], "`epochs`", "received 0"),
     "no steps": (["--every", "-1"], "`every`", "received -1"),
-    "rate": (["--rate", "nan"], "rate`", "received nan"),
+    "rate": (["--learning-rate", "nan"], "learning_rate`", "received nan"),
     "seed": (["--seed", "-2"], "`seed`", "received -2"),
     "batch": (["--batch-size", "101"], "`batch_size`", "received 101"),
 }
@@ -618,6 +620,7 @@ def test_a_table_that_is_not_there_is_named(capsys, tmp_path, name):
         (["-k", 0], "received 0"),
         (["-k", 4], "n_components=4"),
         (["-k", 1, "--starts", 0], "received 0"),
+        (["-k", 1, "--seed", -1], "`--seed` must"),
     ],
 )
 def test_a_number_that_cannot_be_is_told(capsys, tmp_path, options, said):

@@ -614,6 +614,18 @@ def test_a_checkpoint_of_another_network_is_refused(
     refused(path, network)
 
 
+def test_a_checkpoint_of_other_numbers_is_refused(network, checkpoint):
+    parts = dict(np.load(checkpoint))
+    for name, value, said in (
+        ("variable_0", parts["variable_0"].astype("float64"), "float32"),
+        ("variable_0", parts["variable_0"].astype(str), "float32"),
+        ("step", np.int64(-1), "its step is -1"),
+    ):
+        np.savez(checkpoint, **(parts | {name: value}))
+        with pytest.raises(ValueError, match=said):
+            training.restore(checkpoint, network)
+
+
 def test_a_missing_checkpoint_is_missing(network, tmp_path):
     with pytest.raises(FileNotFoundError):
         training.restore(tmp_path / "checkpoint.npz", network)
@@ -837,6 +849,15 @@ def test_a_line_cut_in_half_is_no_obstacle(digits, whole, tmp_path, cut):
     found = training.train(RIVAL, digits, folder, resume=True, jit=False)
     assert rows(found.history) == rows(whole("rival").history)
     assert recorded(folder) == found.history
+
+
+def test_a_line_that_is_no_row_is_named(digits, tmp_path):
+    folder = tmp_path / "run"
+    begun(digits, folder)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write("what}\n")
+    with pytest.raises(ValueError, match=r"metrics.jsonl' must hold a row"):
+        training.train(RIVAL, digits, folder, resume=True, jit=False)
 
 
 def test_rows_after_the_checkpoint_are_dropped(digits, whole, tmp_path):

@@ -517,6 +517,8 @@ def restore(path: Path, network: Any) -> int:
         with path.open("rb") as file:
             parts = dict(np.load(file, allow_pickle=False))
         step = int(parts.pop("step"))
+        if step < 0:
+            raise ValueError(f"its step is {step}")
         values = [parts.pop(f"variable_{k}") for k in range(len(state))]
         if parts:
             raise ValueError(f"it holds {len(parts)} more")
@@ -529,11 +531,12 @@ def restore(path: Path, network: Any) -> int:
             "again in another folder."
         ) from why
     for variable, value in zip(state, values, strict=True):
-        if tuple(variable.shape) != value.shape:
+        kind = keras.backend.standardize_dtype(variable.dtype)
+        if (variable.shape, kind) != (value.shape, value.dtype):
             raise ValueError(
                 f"{str(path)!r} must hold {variable.path} of shape "
-                f"{tuple(variable.shape)}; received {value.shape}. It is "
-                "of another network."
+                f"{tuple(variable.shape)}, {kind}; received {value.shape}, "
+                f"{value.dtype}. It is of another network."
             )
     for variable, value in zip(state, values, strict=True):
         variable.assign(value)
@@ -662,7 +665,8 @@ class Folder:
             if config["format"] != FORMAT:
                 raise ValueError(f"its format is {config['format']!r}")
             config["plan"] = Plan(**config["plan"])
-            config["data"]["images"] + 0
+            if not isinstance(config["data"]["images"], int):
+                raise ValueError("it does not say how many images")
         except (OSError, ValueError, KeyError, TypeError) as why:
             raise ValueError(
                 f"{str(self.path)!r} must hold a run, begun by `emlib "
@@ -675,7 +679,15 @@ class Folder:
         if not self.metrics.exists():
             return []
         lines = self.metrics.read_text(encoding="utf-8").splitlines(True)
-        return [json.loads(line) for line in lines if line.endswith("}\n")]
+        whole = [line for line in lines if line.endswith("}\n")]
+        try:
+            return [json.loads(line) for line in whole]
+        except ValueError as why:
+            raise ValueError(
+                f"{str(self.metrics)!r} must hold a row of numbers a line; "
+                f"received something else ({why}). Train again in another "
+                "folder."
+            ) from why
 
     def keep(self, step: int) -> list[dict[str, Any]]:
         """Drop what was recorded after a step; return the rest."""
