@@ -618,6 +618,20 @@ def test_memory_does_not_grow_with_the_rows():
     assert many < 16e6
 
 
+@pytest.mark.parametrize("accelerate", [None, "squarem"])
+def test_the_number_of_threads_changes_no_bit(accelerate, monkeypatch):
+    x = rows(2000, tosses=(20, 2000))
+    small(monkeypatch, size=100)
+    monkeypatch.setattr(edge, "HELD", 1000)  # 142 rows a block
+    told = []
+    for cores in (1, 2, 5):
+        monkeypatch.setattr("emlib.scale._cores", lambda n=cores: n)
+        coin = CoinMixture(2, random_state=0, accelerate=accelerate)
+        told.append(coin.fit(x))
+    same(told[1], told[0])
+    same(told[2], told[0])
+
+
 # --- what a fitted mixture says
 
 

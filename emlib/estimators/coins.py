@@ -30,7 +30,7 @@ from emlib.estimators.checks import (
 )
 from emlib.estimators.records import plain, read, write
 from emlib.loop import Step, em, next_turn
-from emlib.scale import Blocked, blocks
+from emlib.scale import Blocked, blocks, threads
 from emlib.shapes import Counts, PerComponent, PerPoint, Table
 from emlib.speed import cycle
 
@@ -38,6 +38,7 @@ __all__ = ["CoinMixture"]
 
 KINDS = 65_536  # equal rows are counted once up to so many different ones
 ROWS = 16_384  # rows a block
+HELD = 3 * 2**17  # numbers of a block that a thread holds during a turn
 FORMAT = "emlib CoinMixture 1"
 
 
@@ -481,14 +482,15 @@ class CoinMixture(DensityMixin, BaseEstimator):
 
     def _climb(self, rows: _Rows, start: coins.Params) -> _Run:
         """Return what EM makes of a start."""
-        some, parts = self.tol * _size(rows), blocks(*rows, ROWS)
-        step = next(em(Blocked(self._model()), parts, start))
-        bounds, converged = [step.bound], False
-        while step.turn < self.max_iter and not converged:
-            leap = self.accelerate and self.max_iter - step.turn >= 3
-            step = cycle(step) if leap else next_turn(step)
-            bounds.append(step.bound)
-            converged = bool(abs(bounds[-1] - bounds[-2]) <= some)
+        some, parts = self.tol * _size(rows), _parts(rows, len(start.means))
+        with threads(len(parts)) as mapper:
+            step = next(em(Blocked(self._model(), mapper), parts, start))
+            bounds, converged = [step.bound], False
+            while step.turn < self.max_iter and not converged:
+                leap = self.accelerate and self.max_iter - step.turn >= 3
+                step = cycle(step) if leap else next_turn(step)
+                bounds.append(step.bound)
+                converged = bool(abs(bounds[-1] - bounds[-2]) <= some)
         return _Run(step, bounds, converged)
 
     def _remember(self, run: _Run, rows: _Rows) -> None:
@@ -712,6 +714,11 @@ def _shares(x: Counts) -> Table:
     """Return each row's share of heads, (n, 1)."""
     shares: Table = x[:, :1] / _tosses(x)[:, None]
     return shares
+
+
+def _parts(rows: _Rows, k: int) -> list[Any]:
+    """Return the blocks of a turn: so long that threads seldom meet."""
+    return blocks(*rows, max(HELD // (k + 5), 64))
 
 
 def _size(rows: _Rows) -> float:
