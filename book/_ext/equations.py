@@ -96,13 +96,28 @@ def formula(page: str, label: str) -> str:
     return text.split(f":label: {label}\n")[1].split("```")[0].strip()
 
 
-def entry(page: str, label: str, found: list[Check]) -> str:
-    """Return, in MyST, an equation and its tests."""
-    tests = [
-        f"```{{literalinclude}} /{check.file}\n:pyobject: {check.name}\n"
-        f":caption: `{check.file}`\n```\n"
-        for check in found
-    ]
+def spoken(check: Check) -> str:
+    """Return what a test says by its name."""
+    words = check.name.removeprefix("test_").replace("_", " ")
+    return f"{words[0].upper()}{words[1:]} (`{check.file}`)."
+
+
+def entry(
+    page: str, label: str, found: list[Check], shown: dict[Check, str]
+) -> str:
+    """Return, in MyST, an equation and its tests, each shown once."""
+    tests = []
+    for check in found:
+        if check in shown:
+            place = f"{{ref}}`shown above <check-{shown[check]}>`"
+            text = f"{spoken(check)[:-1]}, {place}.\n"
+        else:
+            text = (
+                f"```{{literalinclude}} /{check.file}\n:pyobject: "
+                f"{check.name}\n:caption: {spoken(check)}\n```\n"
+            )
+        tests.append(text)
+        shown.setdefault(check, label)
     return (
         f"(check-{label})=\nEquation {{eq}}`{label}`:\n\n"
         f"$$\n{formula(page, label)}\n$$\n\n" + "\n".join(tests)
@@ -112,10 +127,11 @@ def entry(page: str, label: str, found: list[Check]) -> str:
 def listing() -> str:
     """Return, in MyST, each page's equations and the tests of each."""
     written, tested, lines = labels(), checks(), []
+    shown: dict[Check, str] = {}
     for page in order():
         here = [label for label, where in written.items() if where == page]
         lines += [f"## {title(page)}\n"] if here else []
-        lines += [entry(page, e, tested.get(e, [])) for e in here]
+        lines += [entry(page, e, tested.get(e, []), shown) for e in here]
     return "\n".join(lines)
 
 
