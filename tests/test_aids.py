@@ -181,3 +181,15 @@ def test_the_page_for_lost_addresses_works_at_any_depth(root):
 def test_a_mistake_is_sent_where_the_repository_is():
     assert "Open an issue where you had the book" in aids.where("")
     assert "<https://x.org/a/b/issues>" in aids.where("https://x.org/a/b/")
+
+
+def test_a_chinese_term_is_marked_as_chinese():
+    tree = new_document("page")
+    tree += nodes.emphasis("", "Chinese: 胶囊 <3>.")
+    tree += nodes.emphasis("", "In Chinese: nothing")
+    aids.name_language(None, tree, "book/glossary")
+    marked, other = tree.children
+    assert marked.children[0] == "Chinese: "
+    text = '<span lang="zh-Hans">胶囊 &lt;3&gt;.</span>'
+    assert marked.children[1].astext() == text
+    assert other.astext() == "In Chinese: nothing"

@@ -323,6 +323,21 @@ def box_changes(app: Sphinx, tree: nodes.document, page: str) -> None:
             item["classes"].append("about-the-loop")
 
 
+# --- the language of a word ---------------------------------------------
+
+
+def name_language(app: Sphinx, tree: nodes.document, page: str) -> None:
+    """Say of Chinese terms that they are Chinese, for fonts and voices."""
+    for term in list(tree.findall(nodes.emphasis)):
+        before, found, words = term.astext().partition("Chinese: ")
+        if found and not before:
+            text = f'<span lang="zh-Hans">{escape(words)}</span>'
+            term.children = [
+                nodes.Text(found),
+                nodes.raw("", text, format="html"),
+            ]
+
+
 # --- mistakes, and pages that are not there ---------------------------
 
 
@@ -452,5 +467,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-resolved", say_load)
     app.connect("doctree-resolved", draw_map)
     app.connect("doctree-resolved", box_changes)
+    app.connect("doctree-resolved", name_language)
     app.connect("html-page-context", fill_lost)
     return {"parallel_read_safe": True}
