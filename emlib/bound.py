@@ -254,16 +254,16 @@ def settle(
     # Below, `exp` is ten times slower and its values count for nothing.
     low = bool(log_joint.min(initial=0) < least)
     if low:
-        np.maximum(log_joint, np.full_like(peak, least), out=log_joint)
+        np.clip(log_joint, least, 0, out=log_joint)
     np.exp(log_joint, out=log_joint)
     if low:
         log_joint -= np.exp(peak.dtype.type(least))
     total = log_joint.sum(axis=0)  # (n,)
-    evidence = peak + np.log(total)  # (n,)
+    log_joint *= 1 / total if multiplicity is None else multiplicity / total
+    evidence = np.log(total, out=total)  # (n,)
+    evidence += peak
     if multiplicity is None:
-        log_joint /= total
         return float(evidence.sum(dtype=np.float64))
-    log_joint *= multiplicity / total
     return float(multiplicity.astype(np.float64) @ evidence)
 
 
