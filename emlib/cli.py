@@ -293,6 +293,7 @@ class _Watch:
         self.board: Any = None
         self.writer: Any = None
         self.mean: dict[str, float] = {}
+        self.drawn = sys.stdout.isatty()
         self.folder = folder
         if folder is not None:
             try:
@@ -311,14 +312,17 @@ class _Watch:
 
         if self.bar is None:
             names = ["loss", "accuracy", "margin"]
+            # Into a file goes no bar, which is drawn over itself.
             self.bar = keras.utils.Progbar(
-                steps, stateful_metrics=names, interval=0.5
+                steps,
+                verbose=1 if self.drawn else 2,
+                stateful_metrics=names,
+                interval=0.5,
             )
             self.bar._seen_so_far = row["step"] - 1
         if "test" in row:
-            print(
-                f"\nepoch {row['epoch']}: {row['test']:.2%} right in test"
-            )
+            told = f"epoch {row['epoch']}: {row['test']:.2%} right in test"
+            print("\n" * self.drawn + told, flush=True)
         else:
             self._mix(row)
             self.bar.update(row["step"], list(self.mean.items()))
@@ -361,12 +365,16 @@ def _evaluate(told: argparse.Namespace) -> None:
         zip(found.errors, found.confusion, strict=True)
     ):
         cells = " ".join(f"{count:5d}" for count in row)
-        print(f"  {digit}  {error:6.2%}  {cells}")
+        wrong = "  none" if np.isnan(error) else f"{error:6.2%}"
+        print(f"  {digit}  {wrong}  {cells}")
     if told.json:
         record = {
             "accuracy": found.accuracy,
             "confusion": found.confusion.tolist(),
-            "errors": found.errors.tolist(),
+            "errors": [
+                None if np.isnan(error) else error
+                for error in found.errors.tolist()
+            ],
             "images_per_second": found.images_per_second,
             "source": Path(digits.source).name,
         }

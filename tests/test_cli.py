@@ -335,6 +335,8 @@ def test_capsules_are_trained_and_tested(capsys, keras, tiny, tmp_path):
     assert "100 to train on, 50 to test on" in said
     assert "margin: 0.2" in said
     assert "right in test" in said
+    # What is not a terminal gets lines, and no bar drawn over itself.
+    assert not {"\r", "\b", "\x1b"} & set(said)
     said = done(
         capsys,
         *("evaluate", folder, "--data", tiny),

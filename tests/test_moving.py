@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.ndimage import rotate
 from scipy.special import comb, logsumexp
 from scipy.stats import binom, norm
 from test_book import cells
@@ -19,11 +20,16 @@ from emlib.bound import bound, normalise
 BOOK = Path(__file__).parents[1] / "book"
 
 
-def carried(page):
-    """Run a page's cells to its interactive figure; return its frames."""
+def carried(page, without=()):
+    """Run a page's cells to its interactive figure; return its frames.
+
+    Cells that hold one of the phrases in `without` are left out.
+    """
     names = {}
     text = (BOOK / f"{page}.md").read_text(encoding="utf-8")
     for cell in cells(text):
+        if any(phrase in cell for phrase in without):
+            continue
         head, found, tail = cell.partition("figures.frames(")
         if found:
             exec(f"{head}kept = {found}{tail}", names)
@@ -297,3 +303,43 @@ def test_each_temperature_has_its_own_shares_and_centres():
     np.testing.assert_allclose(drawn, wanted, rtol=0, atol=0.1)
     # A circle is round: as many of the drawing's units up as across.
     np.testing.assert_allclose(scale[0], -scale[1], rtol=2e-3)
+
+
+def test_each_needle_is_an_entry_of_the_pose_of_a_digit_that_is_turned():
+    without = "train(", "accuracy.json", "in capsules", "in small"
+    frames, names = carried("training", without)
+    digits = datasets.load_mnist("sample")
+    angles = range(-30, 31, 5)
+    for number, digit in enumerate((2, 4, 7)):
+        image = digits.x_test[np.argmax(digits.y_test == digit)]
+        told = {"reshape": False, "order": 1, "mode": "grid-constant"}
+        seen = [rotate(image, angle, **told) for angle in angles]
+        pixels = (np.array(seen, "float32")[..., None] - 128) / 128
+        poses, active = map(np.array, names["classes"](pixels))
+        poses = poses[:, digit].reshape(13, 16)
+        most = np.abs(poses).max()
+        for frame, pose, a, angle in zip(
+            frames[13 * number : 13 * number + 13],
+            poses,
+            active,
+            angles,
+            strict=True,
+        ):
+            needles = [m for m in frame["marks"] if m["kind"] == "thick"]
+            ends = np.array(
+                [[m["x"], m["y"]] for m in needles]
+            )  # (16, 2, 2)
+            row, column = np.divmod(np.arange(16), 4)
+            hubs = np.transpose([column + 1, row + 1])
+            np.testing.assert_allclose(ends[..., 0], hubs, rtol=0)
+            tilt = np.pi / 2 * pose / most
+            tips = hubs + 0.4 * np.transpose([np.sin(tilt), -np.cos(tilt)])
+            # Three digits are carried; poses are 32 bits of many sums.
+            np.testing.assert_allclose(
+                ends[..., 1], tips, rtol=0, atol=1e-3
+            )
+            assert frame["name"] == f"{angle} degrees"
+            said = [
+                float(x) for x in re.findall(r"\d\.\d\d", frame["text"])
+            ]
+            np.testing.assert_allclose(said, [a[digit], most], atol=0.02)

@@ -461,6 +461,7 @@ def test_an_evaluation_is_scikit_learns(digits, n, size):
     there = np.unique(y)
     recall = recall_score(y, said, labels=there, average=None)
     np.testing.assert_allclose(found.errors[there], 1 - recall, atol=1e-12)
+    assert np.isnan(np.delete(found.errors, there)).all()
     assert found.images_per_second > 0
 
 

@@ -46,6 +46,7 @@ NEEDS: dict[str, list[str]] = {
     "routing": ["loop", "starts", "votes"],
     "layers": ["routing"],
     "fast": ["layers"],
+    "training": ["layers"],
 }
 WORDS_A_MINUTE = 220
 LINES_A_MINUTE = 20

@@ -553,7 +553,7 @@ class Evaluation(NamedTuple):
     confusion : array of shape (classes, classes)
         Rows are what images show, columns what the network says.
     errors : array of shape (classes,)
-        Share of each class that it names wrongly.
+        Share of each class that it names wrongly; NaN without images.
     images_per_second : float
         On this machine, without what compiling takes.
     """
@@ -607,7 +607,7 @@ def evaluate(
     return Evaluation(
         float(right.sum() / each.sum()),
         confusion,
-        1 - right / np.maximum(each, 1),
+        np.where(each > 0, 1 - right / np.maximum(each, 1), np.nan),
         len(x) / seconds,
     )
 
