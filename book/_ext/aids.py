@@ -47,6 +47,8 @@ NEEDS: dict[str, list[str]] = {
     "layers": ["routing"],
     "fast": ["layers"],
     "training": ["layers"],
+    "verdict": ["coins", "training"],
+    "later": ["routing"],
 }
 WORDS_A_MINUTE = 220
 LINES_A_MINUTE = 20
