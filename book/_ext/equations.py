@@ -114,7 +114,8 @@ def entry(
         else:
             text = (
                 f"```{{literalinclude}} /{check.file}\n:pyobject: "
-                f"{check.name}\n:caption: {spoken(check)}\n```\n"
+                f"{check.name}\n:caption: {spoken(check)}\n"
+                ":language: text\n```\n"  # in colours, a fifth heavier
             )
         tests.append(text)
         shown.setdefault(check, label)
