@@ -20,7 +20,9 @@ __all__ = [
     "gap",
     "normalise",
     "settle",
+    "settle_odds",
     "tally",
+    "tally_odds",
 ]
 
 
@@ -220,8 +222,10 @@ def settle(
         c_n r_{nk} = c_n \frac{p(x_n, z_n = k)}{p(x_n)}, \qquad
         \sum_n c_n \log p(x_n)
 
-    (`eq-coins-e`), with points along the last axis. Those under e^-700
-    (float32: e^-80) of the largest become 0.
+    (`eq-coins-e`), with points along the last axis. Where a log joint is
+    beyond -280 to 280 (float32: 32), each point's largest is taken out
+    first (`eq-tools-lse`), and what is under e^-700 of it (float32: e^-80)
+    becomes 0.
 
     Parameters
     ----------
@@ -248,16 +252,16 @@ def settle(
     Blanchard, Higham and Higham (2021), Accurately computing the
     log-sum-exp and softmax functions.
     """
-    peak = log_joint.max(axis=0)  # (n,)
-    least = -700 if peak.itemsize == 8 else -80
-    log_joint -= peak
-    # Below, `exp` is ten times slower and its values count for nothing.
-    low = bool(log_joint.min(initial=0) < least)
-    if low:
-        np.clip(log_joint, least, 0, out=log_joint)
+    least = -700 if log_joint.itemsize == 8 else -80
+    low, high = log_joint.min(initial=0), log_joint.max(initial=0)
+    far = not (0.4 * least < low and high < -0.4 * least)
+    peak = log_joint.max(axis=0) if far else 0  # (n,)
+    if far:
+        log_joint -= peak
+        np.clip(log_joint, least, 0, out=log_joint)  # below, `exp` is slow
     np.exp(log_joint, out=log_joint)
-    if low:
-        log_joint -= np.exp(peak.dtype.type(least))
+    if far:
+        log_joint -= np.exp(log_joint.dtype.type(least))
     total = log_joint.sum(axis=0)  # (n,)
     log_joint *= 1 / total if multiplicity is None else multiplicity / total
     evidence = np.log(total, out=total)  # (n,)
@@ -265,6 +269,66 @@ def settle(
     if multiplicity is None:
         return float(evidence.sum(dtype=np.float64))
     return float(multiplicity.astype(np.float64) @ evidence)
+
+
+def settle_odds(
+    resp: Features, multiplicity: PerPoint | None = None
+) -> float:
+    r"""Turn log odds into responsibilities in place; return the rest.
+
+    .. math::
+
+        o_{nk} = \log \frac{p(x_n, z_n = k)}{p(x_n, z_n = 1)}, \qquad
+        c_n r_{nk} = \frac{c_n e^{o_{nk}}}{1 + \sum_{l > 1} e^{o_{nl}}},
+        \qquad \sum_n c_n \log \Bigl( 1 + \sum_{l > 1} e^{o_{nl}} \Bigr)
+
+    (`eq-gaussians_fast-odds`), with points along the last axis: as
+    `settle`, without a search for the largest, and one `exp` a point less.
+    Odds under e^-700 (float32: e^-80) become 0; where some are above
+    e^630 (e^72), `settle` takes over.
+
+    Parameters
+    ----------
+    resp : array of shape (k, n)
+        From the second row on o_nk, in nats; the first is not read. It is
+        overwritten by each point's responsibilities, as often as the point
+        counts.
+    multiplicity : array of shape (n,), optional
+        How many times each point counts.
+
+    Returns
+    -------
+    float
+        What the bound is above the first component's log joint, in nats,
+        summed over the points.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> resp = np.array([[0.0], [np.log(3)]])
+    >>> round(settle_odds(resp), 4), resp.ravel().round(2)
+    (1.3863, array([0.25, 0.75]))
+
+    References
+    ----------
+    Cox (1958), The regression analysis of binary sequences.
+    """
+    resp[0], odds = 0, resp[1:]  # (k - 1, n)
+    least = -700 if resp.itemsize == 8 else -80
+    if odds.max(initial=0) > -0.9 * least:
+        return settle(resp, multiplicity)
+    np.clip(odds, least, -least, out=odds)  # below, `exp` is slow
+    np.exp(odds, out=odds)
+    odds -= np.exp(resp.dtype.type(least))
+    total = odds.sum(axis=0)  # (n,)
+    total += 1
+    resp[0] = 1 / total if multiplicity is None else multiplicity / total
+    with np.errstate(under="ignore"):
+        odds *= resp[0]
+    rest = np.log(total, out=total)  # (n,)
+    if multiplicity is None:
+        return float(rest.sum(dtype=np.float64))
+    return float(multiplicity.astype(np.float64) @ rest)
 
 
 def tally(
@@ -314,6 +378,66 @@ def tally(
     resp = natural @ features  # (k, n)
     bound = settle(resp, multiplicity)
     return credited(resp, features), bound
+
+
+def tally_odds(
+    natural: Natural,
+    features: Features,
+    multiplicity: PerPoint | None = None,
+    first: int = 0,
+) -> tuple[Natural, float]:
+    r"""Return what `tally` returns, from log odds against one component.
+
+    .. math::
+
+        o_{nk} = (\eta_k - \eta_1)^{\mathsf T} \phi(x_n), \qquad
+        \sum_n \log p(x_n) = \eta_1^{\mathsf T} \sum_n \phi(x_n)
+        + \sum_n \log \Bigl( 1 + \sum_{l > 1} e^{o_{nl}} \Bigr)
+
+    (`eq-gaussians_fast-odds`). Where the first term is more than four
+    times the sum, `tally` does it again, for the digits.
+
+    Parameters
+    ----------
+    natural : array of shape (k, p)
+        eta_k, finite.
+    features : array of shape (p, n)
+        phi(x_n), one column a point.
+    multiplicity : array of shape (n,), optional
+        How many times each point counts.
+    first : int
+        The component that the others are compared with: one that no point
+        is far from.
+
+    Returns
+    -------
+    sums : array of shape (k, p)
+        The features credited to each component.
+    bound : float
+        In nats, summed over the points.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> natural = np.log([[0.1], [0.3]])
+    >>> sums, bound = tally_odds(natural, np.ones((1, 4)))
+    >>> sums.ravel().round(12), round(bound, 4)
+    (array([1., 3.]), -3.6652)
+
+    References
+    ----------
+    Cox (1958), The regression analysis of binary sequences.
+    """
+    others = np.delete(np.arange(len(natural)), first)  # (k - 1,)
+    resp = np.empty((len(natural), features.shape[1]), features.dtype)
+    odds = natural[others] - natural[first]  # (k - 1, p)
+    np.matmul(odds, features, out=resp[1:])  # (k - 1, n)
+    rest, sums = settle_odds(resp, multiplicity), np.empty_like(natural)
+    sums[[first, *others]] = credited(resp, features)  # (k, p)
+    level = float(natural[first] @ sums.sum(axis=0))
+    if abs(level) > 4 * abs(level + rest):  # digits would cancel
+        return tally(natural, features, multiplicity)
+    return sums, level + rest
 
 
 def credited(resp: Features, features: Features) -> Any:

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit, gammaln, logit, softmax, xlog1py, xlogy
 
-from emlib.bound import Posterior, normalise, tally
-from emlib.shapes import Counts, PerComponent, PerPoint, Table, Vector
+from emlib.bound import Posterior, normalise, tally, tally_odds
+from emlib.shapes import (
+    Counts,
+    Natural,
+    PerComponent,
+    PerPoint,
+    Table,
+    Vector,
+)
 
-__all__ = ["Model", "Params", "Statistics", "log_choose", "log_tosses"]
+__all__ = [
+    "Model",
+    "Params",
+    "Statistics",
+    "log_choose",
+    "log_tosses",
+    "natural",
+]
 
 
 class Params(NamedTuple):
@@ -134,6 +149,42 @@ def log_tosses(x: Counts, means: PerComponent) -> Table:
     heads, tails = x[:, :1], x[:, 1:]  # (n, 1)
     logs = xlogy(heads, means) + xlog1py(tails, -means)  # (n, k)
     return logs
+
+
+def natural(params: Params) -> Natural:
+    r"""Return what heads, tails and 1 are multiplied by in the log joint.
+
+    .. math:: \eta_k = (\log \theta_k, \log (1 - \theta_k), \log \pi_k)
+
+    (`eq-gaussians_fast-natural`), but for the number of orders.
+
+    Parameters
+    ----------
+    params : Params
+        Weights and means.
+
+    Returns
+    -------
+    array of shape (k, 3)
+        In nats a toss, the last column in nats; -1e290 stands for minus
+        infinity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> natural(Params(np.array([1.0]), np.array([0.5]))).round(2)
+    array([[-0.69, -0.69,  0.  ]])
+
+    References
+    ----------
+    Brown (1986), Fundamentals of statistical exponential families.
+    """
+    with np.errstate(divide="ignore"):
+        sides = np.log(params.means), np.log1p(-params.means)  # (k,)
+        rows = np.stack([*sides, np.log(params.weights)], axis=1)  # (k, 3)
+    # So finite that 0 times it is 0, and so low that it stays lowest.
+    eta: Natural = np.maximum(rows, -1e290)  # (k, 3)
+    return eta
 
 
 @dataclass(frozen=True)
@@ -258,10 +309,11 @@ class Model:
 
         .. math::
 
-            \log p(x_n, z_n = k) = (\log \theta_k, \log (1 - \theta_k),
-            \log \pi_k)^{\mathsf T} (h_n, t_n, 1)
+            \log p(x_n, z_n = k) = \eta_k^{\mathsf T} (h_n, t_n, 1)
 
-        (`eq-gaussians_fast-natural`), but for the number of orders.
+        (`eq-gaussians_fast-natural`), but for the number of orders; by log
+        odds against the middle coin (`eq-gaussians_fast-odds`) unless some
+        coin forbids some row.
 
         Parameters
         ----------
@@ -278,18 +330,17 @@ class Model:
         FloatingPointError
             From that function, if no coin allows a row.
         """
-        with np.errstate(divide="ignore"):
-            sides = np.log(params.means), np.log1p(-params.means)
-            rows = np.stack([*sides, np.log(params.weights)], axis=1)
-        # So finite that 0 times it is 0, and so low that it stays lowest.
-        natural = np.maximum(rows, -1e290)  # (k, 3)
+        eta = natural(params)  # (k, 3)
+        middle = int(params.means.argsort()[len(eta) // 2])
+        apart = bool((eta > -1e200).all())  # all coins allow all rows
+        both = partial(tally_odds, first=middle) if apart else tally
 
         def of(
             x: Counts, multiplicity: PerPoint | None = None
         ) -> tuple[Statistics, float]:
-            features = np.ones((3, len(x)))  # (3, n)
-            features[:2] = x.T
-            sums, bound = tally(natural, features, multiplicity)
+            features = np.empty((3, len(x)))  # (3, n)
+            features[:2], features[2] = x.T, 1
+            sums, bound = both(eta, features, multiplicity)
             if not bound > -1e200:
                 self.e_step(x, params)  # it names the row
             heads, tails, counts = sums.T  # (k,)

@@ -38,7 +38,7 @@ __all__ = ["CoinMixture"]
 
 KINDS = 65_536  # equal rows are counted once up to so many different ones
 ROWS = 16_384  # rows a block
-HELD = 3 * 2**17  # numbers of a block that a thread holds during a turn
+HELD = 2**19  # numbers of a block that a thread holds during a turn
 FORMAT = "emlib CoinMixture 1"
 
 
