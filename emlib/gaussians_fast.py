@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from math import log, pi
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -170,6 +171,7 @@ class Moments:
         return Moments(self.kind, counts, self.origin, first, second)
 
 
+@cache
 def _bands(d: int) -> list[slice]:
     """Return the rows of the products that one call makes; ten or so."""
     width = max(1, d // 10)
@@ -192,12 +194,21 @@ def _pairs(d: int) -> tuple[Any, Any, Any]:
     return np.array(i), np.array(j), np.array(shares)
 
 
+@cache
+def _places(d: int) -> Any:
+    """Return which product each second moment is, (d * d,)."""
+    i, j, _ = _pairs(d)
+    places = np.empty((d, d), int)
+    places[j, i] = places[i, j] = np.arange(len(i))
+    return places.ravel()
+
+
 class _FullParts:
     """All products z_i z_j, i <= j, and a few with i > j."""
 
     @staticmethod
     def rows(d: int) -> int:
-        return sum((b.stop - b.start) * (d - b.start) for b in _bands(d))
+        return len(_pairs(d)[0])
 
     @staticmethod
     def quadratics(z: Features, out: Any) -> None:
@@ -238,11 +249,7 @@ class _FullParts:
 
     @staticmethod
     def unfold(sums: Natural, d: int) -> Any:
-        i, j, _ = _pairs(d)
-        second = np.empty((len(sums), d, d))
-        second[:, i, j] = sums
-        second[:, j[i <= j], i[i <= j]] = sums[:, i <= j]
-        return second
+        return sums.take(_places(d), axis=1).reshape(-1, d, d)
 
     @staticmethod
     def squares(counts: PerComponent, shift: Centres) -> Any:
@@ -500,7 +507,7 @@ def natural(params: Params, inverse: Precisions) -> Natural:
     squares = (linear * params.means).sum(axis=1)  # (k,)
     with np.errstate(divide="ignore"):
         logs = np.maximum(np.log(params.weights), -1e290)  # (k,)
-    constant = d * np.log(2 * np.pi) + squares  # (k,)
+    constant = d * log(2 * pi) + squares  # (k,)
     q = part.rows(d)
     rows = np.empty((k, q + d + 1))
     rows[:, :q] = part.coefficients(inverse.values)
@@ -657,6 +664,7 @@ class _Turn:
 
     def __init__(self, model: Model, params: Params) -> None:
         self.params, self.unit = params, model.unit
+        self.features = model._phi
         self.dtype = np.dtype(model.dtype)
         self.kind: Any = type(params)
         self.part = PARTS[self.kind]
@@ -801,7 +809,7 @@ class _Turn:
         scratch = np.empty(self.natural.shape[1] * rows, self.dtype)
         for cut in self.blocks(len(x)):
             times = None if multiplicity is None else multiplicity[cut]
-            phi = features(x[cut], self.kind, self.unit, scratch)
+            phi = self.features(x[cut], self.kind, scratch)
             resp = self.joint(phi)
             bound += settle(resp, times)
             if self.kind is Tied and not self.close:
@@ -891,6 +899,10 @@ class Model(Readable):
     def log_joint(self, x: Points, params: Params) -> Any:
         """Return the log joint of z, in the form to read, (n, k)."""
         return super().log_joint(self._z(x), params)
+
+    def _phi(self, x: Points, kind: Any, scratch: Any = None) -> Features:
+        """Return the features of a block."""
+        return features(x, kind, self.unit, scratch)
 
     def _z(self, x: Points) -> Any:
         if self.unit is None:

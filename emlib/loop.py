@@ -286,12 +286,12 @@ def _one_pass(model: Any, params: Any) -> Callable[..., Any]:
     return tally
 
 
-def _has_one_pass(model: Any) -> bool:
+def _has_one_pass(model: type) -> bool:
     """Say whether the class that defines the steps does both in one."""
-    for kind in type(model).__mro__:
-        found = {"tally", "e_step", "summarise"} & vars(kind).keys()
-        if found:
-            return callable(vars(kind).get("tally"))
+    for kind in model.__mro__:
+        own = vars(kind)
+        if "tally" in own or "e_step" in own or "summarise" in own:
+            return callable(own.get("tally"))
     return False
 
 
@@ -350,9 +350,8 @@ def sweep(
     Neal and Hinton (1998), A view of the EM algorithm that justifies
     incremental, sparse, and other variants.
     """
-    tally = (_one_pass if _has_one_pass(model) else _two_steps)(
-        model, params
-    )
+    way = _one_pass if _has_one_pass(type(model)) else _two_steps
+    tally = way(model, params)
 
     def one(block: Any) -> Any:
         return tally(*(block if type(block) is tuple else (block,)))

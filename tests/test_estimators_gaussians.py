@@ -909,6 +909,23 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 # --- memory, threads and single precision
 
 
+@pytest.mark.parametrize("cores", [1, 2, 13, 64, 500])
+@pytest.mark.parametrize("kind", ["full", "tied", "diag", "spherical"])
+def test_few_points_fit_alike_on_any_machine(kind, cores, monkeypatch):
+    rng = np.random.default_rng(0)
+    x, times = rng.normal(size=(900, 10)), rng.uniform(size=900)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        plain = GaussianMixture(2, covariance_type=kind, random_state=0)
+        plain.set_params(max_iter=5).fit(x, sample_weight=times)
+        monkeypatch.setattr("os.cpu_count", lambda: cores)
+        other = clone(plain).fit(x, sample_weight=times)
+    np.testing.assert_array_equal(other.means_, plain.means_)
+    np.testing.assert_array_equal(other.covariances_, plain.covariances_)
+    score = other.score(x, sample_weight=times)
+    assert other.lower_bound_ == pytest.approx(score, rel=1e-12)
+
+
 def peak(n, drawn):
     """Return the bytes that a fit takes beyond its rows."""
     x = np.random.default_rng(0).normal(size=(n, 10))

@@ -126,9 +126,9 @@ class _Keeping:
     def maximise(self, statistics: Any, previous: Any = None) -> Any:
         """Return the parameters at which the expected log joint peaks."""
         base: Any = super()
-        dead = statistics.counts == 0  # (k,)
-        if not dead.any() or previous is None:
+        if statistics.counts.all() or previous is None:
             return base.maximise(statistics, previous)
+        dead = statistics.counts == 0  # (k,)
         counts = statistics.counts + 1e-300 * dead  # (k,)
         filled = replace(statistics, counts=counts)
         found = base.maximise(filled, previous)
@@ -149,8 +149,29 @@ class _Quiet(KMeans):
         """Say nothing."""
 
 
+@dataclass(frozen=True)
 class _Fast(_Keeping, gaussians_fast.Model):
-    """Gaussians in the fast form."""
+    """Gaussians in the fast form; features of few points may be held."""
+
+    held: Any = None
+
+    def _phi(self, x: Points, kind: Any, scratch: Any = None) -> Any:
+        if self.held is None:
+            return super()._phi(x, kind, scratch)
+        return self.held
+
+
+def _holding(model: Any, parts: list[Any]) -> Any:
+    """Return the model, with the features of all points if few."""
+    (x, _), d = parts[0], len(model.unit.scale)
+    kind = gaussians.KINDS[model.covariance_type]
+    rows = gaussians_fast.PARTS[kind].rows(d) + d + 1
+    fits = x.itemsize * len(x) * rows <= COPIED
+    if len(parts) > 1 or not fits or not isinstance(model, _Fast):
+        return model
+    # A turn must take them in one block, however many threads there are.
+    scratch = max(model.scratch, COPIED)
+    return replace(model, held=model._phi(x, kind), scratch=scratch)
 
 
 @dataclass(frozen=True)
@@ -737,7 +758,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                     else self._settled(rows, column, model, rng)
                 )
                 self._say(f"Initialization {number}")
-                loop = _Objective(model, mapper)
+                loop = _Objective(_holding(model, parts), mapper)
                 step = Step(0, start, loop, parts, None)
                 runs.append(self._climb(step, model, _size(rows), before))
         best = max(runs, key=lambda run: run.objectives[-1])
