@@ -279,7 +279,7 @@ def ellipses(
     colour : str, optional
         Of all of them; without it each component has its own.
     linestyle : str
-        "--" for the truth, which is drawn without markers.
+        ``"--"`` for the truth, which is drawn without markers.
 
     Examples
     --------

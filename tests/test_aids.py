@@ -193,3 +193,23 @@ def test_a_chinese_term_is_marked_as_chinese():
     text = '<span lang="zh-Hans">胶囊 &lt;3&gt;.</span>'
     assert marked.children[1].astext() == text
     assert other.astext() == "In Chinese: nothing"
+
+
+def test_an_arrow_past_other_chapters_touches_none():
+    places = aids.boxes({chapter: chapter for chapter in aids.NEEDS})
+    edge = max(box.x + box.width for box in places.values())
+    far = [
+        (places[a], places[b])
+        for a, b in aids.arrows()
+        if places[b].y - places[a].y > aids.STEP
+    ]
+    assert far  # votes lead to routing
+    for start, end in far:
+        path = aids.arrow(start, end)
+        lane, top = map(
+            float, re.search(r"([\d.]+) ([\d.]+)V", path).groups()
+        )
+        bottom = float(re.search(r"V([\d.]+)", path)[1])
+        assert edge < lane < aids.WIDTH + 16
+        assert top < start.y + aids.STEP
+        assert bottom > end.y - aids.STEP / 2

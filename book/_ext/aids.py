@@ -109,6 +109,7 @@ class Box(NamedTuple):
 
 
 WIDTH, HEIGHT, STEP = 344, 42, 66
+LANE = WIDTH + 8  # where arrows pass chapters that they do not concern
 
 
 def boxes(titles: dict[str, str]) -> dict[str, Box]:
@@ -131,9 +132,16 @@ def arrow(start: Box, end: Box) -> str:
     x, y = start.x + start.width / 2, start.y + HEIGHT
     across, down = end.x + end.width / 2, end.y - 3
     middle = (y + down) / 2
+    way = f"C{x:g} {middle:g} {across:g} {middle:g} "
+    if end.y - start.y > STEP:  # past other chapters: beside them
+        way = (
+            f"C{x:g} {y + 20:g} {LANE} {y + 2:g} {LANE} {y + 22:g}"
+            f"V{down - 20:g}"
+            f"C{LANE} {down - 4:g} {across:g} {down - 20:g} "
+        )
     return (
-        f'<path d="M{x:g} {y:g}C{x:g} {middle:g} {across:g} {middle:g} '
-        f'{across:g} {down:g}" marker-end="url(#map-tip)"/>'
+        f'<path d="M{x:g} {y:g}{way}{across:g} {down:g}" '
+        'marker-end="url(#map-tip)"/>'
     )
 
 
@@ -169,7 +177,8 @@ def drawing(titles: dict[str, str], links: dict[str, str]) -> str:
     names = "".join(node(places[c], links[c]) for c in NEEDS)
     tall = len(rows()) * STEP - (STEP - HEIGHT) + 6
     return (
-        f'<figure class="chapter-map"><svg viewBox="0 0 {WIDTH} {tall}" '
+        '<figure class="chapter-map"><svg '
+        f'viewBox="-16 0 {WIDTH + 32} {tall}" '
         'role="group" aria-labelledby="map-title" '
         'aria-describedby="map-words">'
         '<title id="map-title">Map of the chapters: an arrow leads from '
