@@ -10,7 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import equations
+import formulas
 import listings
+import pages
 import pictures
 import pytest
 
@@ -232,3 +234,60 @@ def test_no_text_tells_a_user_to_install_another_project():
 
 def test_every_page_is_in_the_table_of_contents():
     assert sorted(equations.order()) == [f"book/{p.stem}" for p in PAGES]
+
+
+@pytest.mark.parametrize(
+    ("printed", "wanted"),
+    [
+        ("-9.7969", "−9.7969"),
+        ("4.2e-07", "4.2 × 10<sup>−7</sup>"),
+        ("-3e+10", "−3 × 10<sup>10</sup>"),
+        ("1e-100", "1 × 10<sup>−100</sup>"),
+        ("13 of 20", "13 of 20"),
+        ("the e-step", "the e-step"),
+    ],
+)
+def test_numbers_of_cells_are_set_as_those_of_formulas(printed, wanted):
+    text = f"{pages.GLUED}{printed}</span> and 1e-5"
+    for wrong, right in pages.MENDED:
+        text = wrong.sub(right, text)
+    assert text == f"{pages.GLUED}{wanted}</span> and 1e-5"
+
+
+def test_a_row_of_fractions_keeps_the_next_one_off():
+    rows = [r"a &= \frac12 b && \text{one} \\", "  &= c", r"  && d \\", "e"]
+    tex = "\n".join([r"\begin{aligned}", *rows, r"\end{aligned}"])
+    found = formulas.spaced(tex)
+    assert found.count(formulas.STRUT) == 1
+    assert found.replace(formulas.STRUT, r"\\") == tex
+    tall = [formulas.rendered(text, display=True) for text in (tex, found)]
+    heights = [
+        float(re.search(r'strut" style="height:([\d.]+)em', text)[1])
+        for text in tall
+    ]
+    assert heights[1] > heights[0] + 0.1
+
+
+def test_no_rule_hangs_the_whole_page_on_what_is_in_it():
+    """`body:has(...)`: at every change all styles are computed again."""
+    for path in (ROOT / "book" / "_ext" / "static").glob("*.css"):
+        rules = path.read_text(encoding="utf-8")
+        whole = r"(?<![\w.-])(:root|html|body)(\[[^]]*\])*:has\("
+        assert not re.search(whole, rules)
+
+
+def test_a_stacked_table_names_the_column_in_each_cell():
+    cells = "<td><p>1</p></td>\n<td><p>a &lt; b</p></td>"
+    table = (
+        '<table class="stacked table">\n<thead><tr><th>No.</th>'
+        f"<th><p>What <em>is</em></p></th></tr></thead><tbody><tr>{cells}"
+        "</tr></tbody></table>"
+    )
+    found = pages.STACKED.sub(pages.headed, f"<p>{table}</p>{table}")
+    heads = re.findall(r'<td data-head="([^"]*)">', found)
+    assert heads == ["No.", "What is"] * 2
+    assert (
+        re.sub(' data-head="[^"]*"', "", found) == f"<p>{table}</p>{table}"
+    )
+    plain = table.replace("stacked ", "")
+    assert pages.STACKED.sub(pages.headed, plain) == plain

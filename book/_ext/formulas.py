@@ -21,6 +21,9 @@ from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
 
 MARKS = re.compile(r"[,.;:!?)]*")
+# A row of fractions, and what keeps the next row off it.
+TALL = re.compile(r"\\frac|\\sum_|\\binom")
+STRUT = r"\rule[-1.4em]{0pt}{0pt} \\"
 KATEX = Path(__file__).parent / "katex"
 logger = logging.getLogger(__name__)
 
@@ -44,8 +47,22 @@ def rendered(tex: str, display: bool) -> str:
     return str(engine().eval(call))
 
 
+def spaced(tex: str) -> str:
+    """Return the formula with room between rows that hold fractions."""
+    *rows, last = re.split(r"(?<=\\\\)\n", tex)
+    return "\n".join(
+        [
+            STRUT.join(row.rsplit("\\\\", 1)) if TALL.search(row) else row
+            for row in rows
+        ]
+        + [last]
+    )
+
+
 def html_of(node: nodes.math | nodes.math_block, display: bool) -> str:
     tex = node.astext().strip()
+    if display and "aligned" in tex:
+        tex = spaced(tex)
     try:
         return rendered(tex, display)
     except JSEvalException as fault:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from bs4 import BeautifulSoup
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
@@ -29,6 +30,7 @@ ELSEWHERE = [
     ("py:exc", "numpy.linalg.LinAlgError"),
     ("py:class", "numpy.float64"),
 ]
+GLUED = '<span class="pasted-text">'
 # What extensions write, and browsers and readers of screens stumble over.
 MENDED = [
     (THEBE, ""),
@@ -36,6 +38,10 @@ MENDED = [
     (re.compile(r'<th class="head">(<p></p>)?</th>'), "<td></td>"),
     (re.compile(r' role="doc-biblioentry"'), ""),
     (re.compile(r'(<div) role="list"( class="citation-list")'), r"\1\2"),
+    # Numbers that cells computed, set as the formulas beside them are.
+    (re.compile(rf"({GLUED}[-\d.]+)e-0*(\d+)"), r"\1 × 10<sup>−\2</sup>"),
+    (re.compile(rf"({GLUED}[-\d.]+)e\+0*(\d+)"), r"\1 × 10<sup>\2</sup>"),
+    (re.compile(rf"({GLUED})-(?=\d)"), r"\1−"),
 ]
 ENTRANCE = """\
 <!DOCTYPE html>
@@ -121,10 +127,28 @@ def trim(
     for kind in ("script_files", "css_files"):
         context[kind] = [a for a in context.get(kind, []) if wanted(a)]
     context["default_mode"] = "light"
+    if page == "search":  # it holds a field of its own
+        bars = context.get("sidebars", [])
+        context["sidebars"] = [bar for bar in bars if "search" not in bar]
     body = context.get("body", "")
     for wrong, right in MENDED:
         body = wrong.sub(right, body)
-    context["body"] = body
+    context["body"] = STACKED.sub(headed, body)
+
+
+STACKED = re.compile(
+    r'<table class="[^"]*\bstacked\b.*?</table>', re.DOTALL
+)
+
+
+def headed(table: re.Match[str]) -> str:
+    """Return the table with its column's head in every cell's tag."""
+    soup = BeautifulSoup(table[0], "html.parser")
+    heads = [cell.get_text(" ", strip=True) for cell in soup.select("th")]
+    for row in soup.select("tbody tr"):
+        for cell, head in zip(row.select("td"), heads, strict=True):
+            cell["data-head"] = head
+    return str(soup)
 
 
 def is_not_ours(
