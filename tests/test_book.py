@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import importlib
 import inspect
 import re
@@ -15,6 +16,9 @@ import listings
 import pages
 import pictures
 import pytest
+from docutils import nodes
+from docutils.utils import new_document
+from sphinx.addnodes import pending_xref
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(ROOT.glob("book/*.md"))
@@ -291,3 +295,55 @@ def test_a_stacked_table_names_the_column_in_each_cell():
     )
     plain = table.replace("stacked ", "")
     assert pages.STACKED.sub(pages.headed, plain) == plain
+
+
+def page_of(*parts):
+    """Return a section of these nodes, and put listings beside."""
+    document = new_document("page")
+    section = nodes.section("", *parts)
+    document += section
+    listings.Beside(document).apply()
+    return section
+
+
+def listing_of(label):
+    """Return a listing whose caption names an equation."""
+    caption = nodes.caption("", "", pending_xref("", reftarget=label))
+    names = {"ids": ["lst-a"], "classes": ["literal-block-wrapper"]}
+    return nodes.container("", caption, literal_block=True, **names)
+
+
+def equation_of(label):
+    return [nodes.target(), nodes.math_block("x", "x", label=label)]
+
+
+@pytest.mark.parametrize("said", [[], [nodes.paragraph("", "so")]])
+def test_a_listing_stands_beside_the_equation_that_it_names(said):
+    said, text = copy.deepcopy(said), nodes.paragraph("", "before")
+    listing, parts = listing_of("eq-a"), [*equation_of("eq-a"), *said]
+    section = page_of(text, *parts, listing)
+    assert section.children[0] is text
+    (box,) = section.children[1:]
+    assert (box["classes"], box["ids"]) == (["beside"], [])
+    assert box.children[0].children == parts
+    assert box.children[1] is listing
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [*equation_of("eq-a"), listing_of("eq-b")],
+        [*equation_of(None), listing_of("eq-a")],
+        [*equation_of("eq-a"), nodes.note(), listing_of("eq-a")],
+        [nodes.paragraph("", "so"), listing_of("eq-a")],
+        [*equation_of("eq-a"), nodes.note("", listing_of("eq-a"))],
+        [
+            *equation_of("eq-a"),
+            *[nodes.paragraph("", "so"), nodes.paragraph("", "and so")],
+            listing_of("eq-a"),
+        ],
+        [listing_of("eq-a")],
+    ],
+)
+def test_other_listings_stay_where_they_are(parts):
+    assert page_of(*parts).children == parts

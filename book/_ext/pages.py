@@ -124,6 +124,8 @@ def trim(
     if 'class="interactive"' in context.get("body", ""):
         app.add_js_file("interactive.js", loading_method="defer")
         context["script_files"] = app.builder.script_files
+    if 'class="beside' in context.get("body", ""):
+        app.add_css_file("beside.css", priority=903)
     for kind in ("script_files", "css_files"):
         context[kind] = [a for a in context.get(kind, []) if wanted(a)]
     context["default_mode"] = "light"

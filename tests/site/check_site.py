@@ -530,6 +530,27 @@ for (const e of document.body.querySelectorAll('*')) {
       + short(e.textContent));
 }
 """
+# On a wide screen listings stand beside their equations, and neither under
+# what else is there.
+WIDE = r"""
+const room = document.documentElement.clientWidth;
+const aside = [...document.querySelectorAll('.bd-sidebar-secondary')];
+const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1
+  && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+const boxes = [...content.querySelectorAll('.beside')].filter(visible);
+for (const box of boxes) {
+  const parts = [...box.children];
+  if (rect(box).right > room + 1)
+    say('wide', 'a listing is off the screen: ' + short(box.textContent));
+  if (parts.some(a => parts.some(b => a !== b && meet(rect(a), rect(b)))))
+    say('wide', 'a listing covers its equation: ' + short(box.textContent));
+  if (aside.some(e => rect(e).left < rect(box).right - 1))
+    say('wide', 'a listing reaches under ' + name(aside[0]));
+}
+if (document.scrollingElement.scrollWidth > room)
+  say('wide', `${document.scrollingElement.scrollWidth} px in ${room} px`);
+"""
+FULL_HD = {"width": 1920, "height": 1080}
 # A4 less Chromium's margins, at 96 pixels an inch.
 A4 = {"width": 718, "height": 1047}
 
@@ -562,6 +583,15 @@ def paper_findings(tab: Page) -> list[Finding]:
     script = f"view => {{ {PRELUDE} {PAPER} return found; }}"
     found = [Finding(*found) for found in tab.evaluate(script)]
     tab.emulate_media(media="screen")
+    tab.set_viewport_size(screen)
+    return found
+
+
+def wide_findings(tab: Page) -> list[Finding]:
+    screen = tab.viewport_size
+    tab.set_viewport_size(FULL_HD)
+    script = f"view => {{ {PRELUDE} {WIDE} return found; }}"
+    found = [Finding(*found) for found in tab.evaluate(script)]
     tab.set_viewport_size(screen)
     return found
 
@@ -800,6 +830,7 @@ class Walk:
         if view in {FIRST_VISIT, View("file")}:
             yield from moving_findings(tab)
         if view == FIRST_VISIT:
+            yield from wide_findings(tab)
             yield from paper_findings(tab)
         if view.mode == "http" and view.width == "desktop":
             yield from access_findings(tab)

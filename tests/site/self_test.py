@@ -358,6 +358,35 @@ LOOKS = [
         swap=("<article>", "<article class='box'>"),
     ),
 ]
+
+
+def beside(style: str, inner: str = "") -> str:
+    return (
+        f"<div class='beside' style='{style}'><p>One</p>"
+        f"<p style='{inner}'>Two</p></div>"
+    )
+
+
+WIDER = "<style>@media screen and (min-width: 1900px) {{ {} }}</style>"
+TOC = (
+    "<nav class='bd-sidebar-secondary' style='margin-left: 500px'>At</nav>"
+)
+# What is amiss only where a screen is wider than 1280 pixels.
+WIDE = [
+    Case(
+        "wide",
+        "2500 px in 1920 px",
+        WIDER.format("i { display: block; width: 2500px; }") + "<i>x</i>",
+    ),
+    Case(
+        "wide",
+        "off the screen: OneTwo",
+        WIDER.format(".beside { width: 2500px; }")
+        + f"<div style='overflow: hidden'>{beside('')}</div>",
+    ),
+    Case("wide", "covers its equation", beside("", "margin-top: -3em")),
+    Case("wide", "reaches under nav", beside("") + TOC, also="print"),
+]
 PAPER = [
     Case("print", "button is a control", "<button>Press</button>"),
     Case("print", "div.control", "<div class='control'>Pull</div>"),
@@ -491,7 +520,7 @@ ON_PHONE = [
     Case("shift", "of 0.05, most of it ", JUMP),
 ]
 BROWSED = {
-    FIRST_VISIT: LOADING + LOOKS + PAPER + ACCESS + MOVING,
+    FIRST_VISIT: LOADING + LOOKS + WIDE + PAPER + ACCESS + MOVING,
     View("http", scheme="dark"): IN_DARK,
     View("http", "phone"): ON_PHONE,
     View("file"): FROM_FILE,
@@ -513,6 +542,7 @@ SOUND = Case(
             display("shown"),
             table("box"),
             code("box"),
+            beside(""),
             moved(),
             FORM,
         ]
