@@ -8,6 +8,7 @@ is grey, truth is a dashed line.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import pairwise
@@ -236,11 +237,13 @@ def loop_diagram(
     axes.set_axis_off()
     places = {data: (0.75, MUTED), hidden: (2.9, COMPONENTS[0])}
     places[params] = (5.1, COMPONENTS[1])
+    boxes = []
     for label, (x, colour) in places.items():
         box = {"boxstyle": "round,pad=0.5", "fc": "none", "ec": colour}
-        axes.text(x, 1.1, label, ha="center", va="center", bbox=box)
+        text = axes.text(x, 1.1, label, ha="center", va="center", bbox=box)
+        boxes.append(text.get_bbox_patch())
     arrows = [
-        ((1.35, 1.1), (2.0, 1.1), 0.0, "", 1.1),
+        ((0.75, 1.1), (2.9, 1.1), 0.0, "", 1.1),
         ((4.7, 1.45), (3.3, 1.45), 0.42, "E-step", 2.0),
         ((3.3, 0.75), (4.7, 0.75), 0.42, "M-step", 0.2),
     ]
@@ -254,6 +257,9 @@ def loop_diagram(
             color=INK,
             linewidth=1.1,
         )
+        if not bend:
+            # From box to box, whose sizes are known once they are drawn.
+            arrow.set(patchA=boxes[0], patchB=boxes[1], zorder=4)
         axes.add_patch(arrow)
         axes.text(4.0, height, label, ha="center", va="center")
 
@@ -636,12 +642,17 @@ def _ticks(
     return (
         f'<g class="axes">{"".join(parts)}'
         f'<text x="{middle:g}" y="{bottom + 40:g}">{across}</text>'
-        f'<text class="right" x="4" y="13">{up}</text></g>'
+        f'<text class="right" x="4" y="10">{up}</text></g>'
     )
 
 
 def _number(value: float) -> str:
     return f"{value:g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _worded(text: str) -> str:
+    """Return the text with the sign of its numbers as print has it."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
 
 
 def _placed(mark: Mark, digits: int) -> dict[str, Any]:
@@ -659,7 +670,7 @@ def _framed(frame: Frame, digits: int) -> dict[str, Any]:
     """Return a frame as the page carries it, shares in twentieths."""
     framed: dict[str, Any] = {
         "name": frame.name,
-        "text": frame.text,
+        "text": _worded(frame.text),
         "at": None if frame.at is None else float(frame.at),
         "marks": [_placed(mark, digits) for mark in frame.marks],
     }

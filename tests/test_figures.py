@@ -103,6 +103,27 @@ def test_the_page_carries_exactly_the_values_of_the_frames():
         assert frame["at"] == k / 2
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            "The bound is -9.8, up from -10.2.",
+            "The bound is −9.8, up from −10.2.",
+        ),
+        ("-1", "−1"),
+        (
+            "turn 1-2, an E-step, x-1, (-3)",
+            "turn 1-2, an E-step, x-1, (−3)",
+        ),
+    ],
+)
+def test_words_of_a_frame_have_the_minus_of_print(text, wanted):
+    frame = figures.Frame("", text, [figures.Mark([0.0], [0.0])])
+    figure = shown([frame])
+    assert figure.data["frames"][0]["text"] == wanted
+    assert f">{wanted}</output>" in figure.html
+
+
 def test_values_are_rounded_only_as_asked():
     third = figures.Frame("", "", [figures.Mark([1 / 3], [2 / 3])])
     (frame,) = shown([third], digits=2).data["frames"]
@@ -201,6 +222,20 @@ def test_only_the_part_of_an_axis_that_is_asked_for_has_numbers():
     middle, third = (52 + 468) / 2, (254 - 24) / 3
     wanted = [52, 24 + third, 254 - third, middle, 468]
     np.testing.assert_allclose(ends, wanted, rtol=0, atol=6e-3)
+
+
+@pytest.mark.parametrize("data", ["x", "rows of tosses"])
+@pytest.mark.parametrize("hidden", ["z?", "responsibilities"])
+def test_the_datas_arrow_reaches_from_box_to_box(data, hidden):
+    figure, axes = figures.canvas()
+    figures.loop_diagram(axes, data, hidden)
+    figure.canvas.draw()
+    texts = [text for text in axes.texts if text.get_bbox_patch()]
+    one, other, _ = (t.get_bbox_patch().get_window_extent() for t in texts)
+    found = [patch.get_window_extent() for patch in axes.patches]
+    arrow = min(found, key=lambda extent: extent.height)  # the straight one
+    assert one.x1 - 1 < arrow.x0 < one.x1 + 6
+    assert other.x0 - 6 < arrow.x1 < other.x0 + 1
 
 
 def test_the_same_figure_is_the_same_file():

@@ -141,7 +141,8 @@ def test_each_climb_ends_where_its_chances_are_and_never_falls():
         each = logsumexp(logs, axis=1) - np.log(3) - np.log(comb(10, heads))
         # Carried to three digits; the loop stopped at changes of 1e-8.
         np.testing.assert_allclose(dot["y"], each.sum(), atol=1e-3)
-        assert f"{each.sum():.3f}" in frame["text"]
+        said = f"{each.sum():.3f}".replace("-", "\N{MINUS SIGN}")
+        assert said in frame["text"]
         assert np.diff(line["y"]).min() >= -1e-3
         assert len(line["y"]) == min(run.turns, 30)
 
@@ -245,7 +246,8 @@ def check_words(frame, half, steps, below, top):
     now, by = steps
     assert frame["at"] == half / 2
     assert frame["name"] == f"turn {now.turn}, {'EM'[half % 2]}-step"
-    spoken = [float(v) for v in re.findall(r"-?\d+\.\d+", frame["text"])]
+    text = frame["text"].replace("\N{MINUS SIGN}", "-")
+    spoken = [float(v) for v in re.findall(r"-?\d+\.\d+", text)]
     chances = [*now.params.means, below, top, top - below]
     cut = [*by.resp[:, 0], top]
     wanted = chances if half % 2 else cut

@@ -30,7 +30,7 @@ ELSEWHERE = [
     ("py:exc", "numpy.linalg.LinAlgError"),
     ("py:class", "numpy.float64"),
 ]
-GLUED = '<span class="pasted-text">'
+GLUED = re.compile(r'(?<=<span class="pasted-text">)[^<]*')
 # What extensions write, and browsers and readers of screens stumble over.
 MENDED = [
     (THEBE, ""),
@@ -38,10 +38,12 @@ MENDED = [
     (re.compile(r'<th class="head">(<p></p>)?</th>'), "<td></td>"),
     (re.compile(r' role="doc-biblioentry"'), ""),
     (re.compile(r'(<div) role="list"( class="citation-list")'), r"\1\2"),
-    # Numbers that cells computed, set as the formulas beside them are.
-    (re.compile(rf"({GLUED}[-\d.]+)e-0*(\d+)"), r"\1 × 10<sup>−\2</sup>"),
-    (re.compile(rf"({GLUED}[-\d.]+)e\+0*(\d+)"), r"\1 × 10<sup>\2</sup>"),
-    (re.compile(rf"({GLUED})-(?=\d)"), r"\1−"),
+]
+# Numbers that cells computed are set as the formulas beside them are.
+PRINTED = [
+    (re.compile(r"(?<=\d)e-0*(\d+)"), r" × 10<sup>−\1</sup>"),
+    (re.compile(r"(?<=\d)e\+0*(\d+)"), r" × 10<sup>\1</sup>"),
+    (re.compile(r"(?<![\w.])-(?=\d)"), "−"),
 ]
 ENTRANCE = """\
 <!DOCTYPE html>
@@ -135,7 +137,16 @@ def trim(
     body = context.get("body", "")
     for wrong, right in MENDED:
         body = wrong.sub(right, body)
+    body = GLUED.sub(printed, body)
     context["body"] = STACKED.sub(headed, body)
+
+
+def printed(found: re.Match[str]) -> str:
+    """Return what a cell computed with its numbers as print has them."""
+    text = found[0]
+    for pattern, sign in PRINTED:
+        text = pattern.sub(sign, text)
+    return text
 
 
 STACKED = re.compile(
