@@ -350,7 +350,12 @@ LOOKS = [
         "is not visible",
         drawing("aria-label='A dot in grey' style='height: 0'"),
     ),
-    Case("sideways", "2000 px wide in 1280 px; widest: b.long", LONG),
+    Case(
+        "sideways",
+        "2000 px wide in 1280 px; widest: b.long",
+        LONG,
+        also="wide",
+    ),
     Case(
         "sideways",
         "article.box",
