@@ -21,7 +21,7 @@ from scipy.special import logsumexp  # noqa: E402
 from scipy.stats import binom  # noqa: E402
 
 from emlib import CoinMixture, coins, em, estimators  # noqa: E402
-from emlib.scale import Blocked, threads  # noqa: E402
+from emlib.scale import InBlocks, threads  # noqa: E402
 from results import machine, write  # noqa: E402
 
 REPEATS, TURNS, N = 5, 20, 1_000_000
@@ -51,7 +51,7 @@ def fast(x, kinds, turns=TURNS):
     """Return what the loop of CoinMixture makes of the start."""
     parts = estimators.coins._parts(kinds, 3)
     with threads(len(parts)) as mapper:
-        model = Blocked(coins.Model(count_orders=False), mapper)
+        model = InBlocks(coins.Model(count_orders=False), mapper)
         return next(islice(em(model, parts, START), turns, None)).params
 
 

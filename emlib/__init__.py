@@ -14,13 +14,14 @@ from emlib import (
 )
 from emlib.estimators import CoinMixture, GaussianMixture, KMeans
 from emlib.laws import check
-from emlib.loop import em, fit, sweep
+from emlib.loop import Labels, em, fit, sweep
 from emlib.speed import squarem
 
 __all__ = [
     "CoinMixture",
     "GaussianMixture",
     "KMeans",
+    "Labels",
     "bound",
     "check",
     "coins",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit, gammaln, logit, softmax, xlog1py, xlogy
 
 from emlib.bound import Posterior, normalise, tally, tally_odds
+from emlib.loop import Labels
 from emlib.shapes import (
     Counts,
     Natural,
@@ -272,9 +272,8 @@ class Model:
     def summarise(
         self,
         x: Counts,
-        resp: Table,
+        posterior: Posterior | Labels,
         multiplicity: PerPoint | None = None,
-        origin: None = None,
     ) -> Statistics:
         r"""Return the rows, heads and tails credited to each coin.
 
@@ -287,25 +286,28 @@ class Model:
         ----------
         x : array of shape (n, 2)
             Heads and tails of each row.
-        resp : array of shape (n, k)
-            Responsibilities; each row sums to 1.
+        posterior : Posterior or Labels
+            Whose responsibilities count, (n, k).
         multiplicity : array of shape (n,), optional
             How many times each row counts.
-        origin : None
-            Counts are moments about zero; every model takes this argument.
 
         Returns
         -------
         Statistics
             They add: those of two blocks of rows sum to those of both.
         """
-        if multiplicity is not None:
-            resp = multiplicity[:, None] * resp  # (n, k)
+        times = 1 if multiplicity is None else multiplicity[:, None]
+        resp = times * posterior.resp  # (n, k)
         heads, tails = x.T @ resp  # (k,)
         return Statistics(resp.sum(axis=0), heads, tails)
 
-    def tally(self, params: Params) -> Callable[..., Any]:
-        r"""Return a function that does both of a block's steps in one pass.
+    def expect(
+        self,
+        x: Counts,
+        params: Params,
+        multiplicity: PerPoint | None = None,
+    ) -> tuple[Statistics, float]:
+        r"""Return the statistics and the bound of a block, in one pass.
 
         .. math::
 
@@ -317,39 +319,39 @@ class Model:
 
         Parameters
         ----------
+        x : array of shape (n, 2)
+            Heads and tails of each row.
         params : Params
             Weights and means.
+        multiplicity : array of shape (n,), optional
+            How many times each row counts.
 
         Returns
         -------
-        callable
-            Of `x` and `multiplicity`; returns `(statistics, bound)`.
+        statistics : Statistics
+            As `summarise` returns them.
+        bound : float
+            In nats, summed over the rows.
 
         Raises
         ------
         FloatingPointError
-            From that function, if no coin allows a row.
+            If no coin allows a row.
         """
         eta = natural(params)  # (k, 3)
         middle = int(params.means.argsort()[len(eta) // 2])
         apart = bool((eta > -1e200).all())  # all coins allow all rows
         both = partial(tally_odds, first=middle) if apart else tally
-
-        def of(
-            x: Counts, multiplicity: PerPoint | None = None
-        ) -> tuple[Statistics, float]:
-            features = np.empty((3, len(x)))  # (3, n)
-            features[:2], features[2] = x.T, 1
-            sums, bound = both(eta, features, multiplicity)
-            if not bound > -1e200:
-                self.e_step(x, params)  # it names the row
-            heads, tails, counts = sums.T  # (k,)
-            if self.count_orders:
-                times = 1.0 if multiplicity is None else multiplicity
-                bound += float((times * log_choose(x)).sum())
-            return Statistics(counts, heads, tails), bound
-
-        return of
+        features = np.empty((3, len(x)))  # (3, n)
+        features[:2], features[2] = x.T, 1
+        sums, bound = both(eta, features, multiplicity)
+        if not bound > -1e200:
+            self.e_step(x, params)  # it names the row
+        heads, tails, counts = sums.T  # (k,)
+        if self.count_orders:
+            times = 1.0 if multiplicity is None else multiplicity
+            bound += float((times * log_choose(x)).sum())
+        return Statistics(counts, heads, tails), bound
 
     def maximise(
         self, statistics: Statistics, previous: Params | None = None

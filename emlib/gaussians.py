@@ -14,6 +14,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import softmax
 
 from emlib.bound import Posterior, normalise
+from emlib.loop import Labels
 from emlib.shapes import (
     Centres,
     Covariances,
@@ -500,8 +501,8 @@ class Model:
     --------
     >>> model = Model("diag")
     >>> x = np.array([[0.0], [1.0], [8.0], [9.0]])
-    >>> resp = np.eye(2)[[0, 0, 1, 1]]
-    >>> params = model.maximise(model.summarise(x, resp))
+    >>> labels = Labels(np.eye(2)[[0, 0, 1, 1]])
+    >>> params = model.maximise(model.summarise(x, labels))
     >>> params.means.ravel(), params.covariances.ravel()
     (array([0.5, 8.5]), array([0.25, 0.25]))
     """
@@ -582,7 +583,7 @@ class Model:
     def summarise(
         self,
         x: Points,
-        resp: Table,
+        posterior: Posterior | Labels,
         multiplicity: PerPoint | None = None,
         origin: Any = None,
     ) -> Statistics:
@@ -600,8 +601,8 @@ class Model:
         ----------
         x : array of shape (n, d)
             Points.
-        resp : array of shape (n, k)
-            Responsibilities; each row sums to 1.
+        posterior : Posterior or Labels
+            Whose responsibilities count, (n, k).
         multiplicity : array of shape (n,), optional
             How many times each point counts.
         origin : array of shape (d,) or (k, d), optional
@@ -612,8 +613,8 @@ class Model:
         Statistics
             They add: those of two blocks of points sum to those of both.
         """
-        if multiplicity is not None:
-            resp = multiplicity[:, None] * resp  # (n, k)
+        times = 1 if multiplicity is None else multiplicity[:, None]
+        resp = times * posterior.resp  # (n, k)
         counts = resp.sum(axis=0)  # (k,)
         if origin is None:
             middle = x.mean(axis=0)  # (d,)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from math import log, pi
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from emlib.gaussians import (
     Tied,
 )
 from emlib.gaussians import Model as Readable
-from emlib.loop import sweep
+from emlib.loop import Labels, accumulate, lazy_property
 from emlib.shapes import (
     Centres,
     Covariances,
@@ -35,7 +35,6 @@ from emlib.shapes import (
     PerFeature,
     PerPoint,
     Points,
-    Table,
     Vector,
 )
 
@@ -119,7 +118,7 @@ class Moments:
     first: Centres
     second: Covariances
 
-    @cached_property
+    @lazy_property
     def shift(self) -> Any:
         """Return how far each mean is from its origin, (k, d)."""
         counts = np.where(self.counts > 0, self.counts, 1)  # (k,)
@@ -129,7 +128,7 @@ class Moments:
         """Return each component's mean, or its origin without points."""
         return self.origin + self.shift  # (k, d)
 
-    @cached_property
+    @lazy_property
     def central(self) -> Any:
         """Return the second moments about the means."""
         squares = PARTS[self.kind].squares(self.counts, self.shift)
@@ -643,7 +642,7 @@ def lost(moments: Moments) -> PerComponent:
     >>> import numpy as np
     >>> x = np.array([[99.0], [101.0]])
     >>> start = Diag(np.ones(1), np.zeros((1, 1)), np.ones((1, 1)))
-    >>> lost(Model("diag").tally(start)(x)[0])
+    >>> lost(Model("diag").expect(x, start)[0])
     array([10001.])
 
     References
@@ -912,7 +911,7 @@ class Model(Readable):
     def summarise(
         self,
         x: Points,
-        resp: Table,
+        posterior: Posterior | Labels,
         multiplicity: PerPoint | None = None,
         origin: Any = None,
     ) -> Any:
@@ -922,8 +921,8 @@ class Model(Readable):
         ----------
         x : array of shape (n, d)
             Points.
-        resp : array of shape (n, k)
-            Responsibilities; each row sums to 1.
+        posterior : Posterior or Labels
+            Whose responsibilities count, (n, k).
         multiplicity : array of shape (n,), optional
             How many times each point counts.
         origin : array of shape (d,) or (k, d), optional
@@ -937,7 +936,7 @@ class Model(Readable):
         kind = KINDS[self.covariance_type]
         phi = features(x.astype(np.float64), kind, self.unit)
         z = phi[-1 - x.shape[1] : -1]  # (d, n)
-        shares = np.ascontiguousarray(resp.T)  # (k, n)
+        shares = np.ascontiguousarray(posterior.resp.T)  # (k, n)
         if multiplicity is not None:
             shares = shares * multiplicity  # (k, n)
         if origin is None:
@@ -951,24 +950,39 @@ class Model(Readable):
         sums = _sums(phi, shares, kind, origin, close)
         return _moments(sums, kind, origin, close)
 
-    def tally(self, params: Params) -> Callable[..., tuple[Moments, float]]:
-        """Return a function that does both of a block's steps in one pass.
+    def expect(
+        self,
+        x: Points,
+        params: Params,
+        multiplicity: PerPoint | None = None,
+    ) -> tuple[Moments, float]:
+        """Return the moments and the bound of a block, in one pass.
 
         Parameters
         ----------
+        x : array of shape (n, d)
+            Points.
         params : Full, Tied, Diag or Spherical
             Weights, means and covariances, of z.
+        multiplicity : array of shape (n,), optional
+            How many times each point counts.
 
         Returns
         -------
-        callable
-            Of `x` and `multiplicity`; returns `(moments, bound)`.
+        moments : Moments
+            They add: those of two blocks of points sum to those of both.
+        bound : float
+            In nats, summed over the points.
 
         Raises
         ------
         Collapse
             If a covariance is not positive definite.
         """
+        return self.turn(params)(x, multiplicity)
+
+    def turn(self, params: Params) -> _Turn:
+        """Return one turn's E-step and sums, for any block of points."""
         return _Turn(self, params)
 
     def sweep(
@@ -986,7 +1000,7 @@ class Model(Readable):
         Parameters
         ----------
         blocks : iterable
-            Of `x`, or of pairs `(x, multiplicity)`; it may be read twice.
+            Each a `Block`, or bare rows; it may be read twice.
         params : Full, Tied, Diag or Spherical
             Weights, means and covariances, of z.
         mapper : callable
@@ -999,7 +1013,7 @@ class Model(Readable):
         bound : float
             In nats, summed over the points.
         """
-        found, bound = sweep(self, blocks, params, mapper)
+        found, bound = accumulate(self.turn(params), blocks, mapper)
         if self.about is not None:
             return found, bound
         size = np.dtype(self.dtype).itemsize

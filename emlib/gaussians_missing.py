@@ -6,7 +6,7 @@ a value is missing may depend on what is seen, and on nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from emlib import gaussians
-from emlib.bound import Posterior, normalise
+from emlib.bound import normalise
 from emlib.gaussians import Diag, Params, Statistics
+from emlib.loop import Labels
 from emlib.shapes import (
     Centres,
     Matrices,
@@ -29,8 +30,8 @@ from emlib.shapes import (
 
 __all__ = [
     "Conditional",
-    "Informed",
     "Model",
+    "Posterior",
     "by_pattern",
     "column_wise",
     "condition",
@@ -64,36 +65,22 @@ class Conditional(NamedTuple):
     spread: Matrices
 
 
-class Informed(np.ndarray[Any, np.dtype[np.float64]]):
-    """Responsibilities that know the parameters they belong to.
+class Posterior(NamedTuple):
+    """What the E-step returns: an M-step fills holes with it.
 
-    An M-step that has holes to fill needs both. Whatever is cut out of
-    them knows the same.
-
-    Parameters
+    Attributes
     ----------
     resp : array of shape (n, k)
-        Responsibilities; each row sums to 1. They are not copied.
+        r_nk, the responsibilities; each row sums to 1.
+    log_evidence : array of shape (n,)
+        log p(x_n^o), of what is seen, in nats.
     params : Full, Tied, Diag or Spherical
-        With which holes are to be filled; also an attribute.
-
-    Examples
-    --------
-    >>> params = column_wise(np.array([[1.0], [3.0]]))
-    >>> Informed(np.ones((2, 1)), params)[:1].params.means
-    array([[2.]])
+        With which the holes are to be filled.
     """
 
+    resp: Table
+    log_evidence: PerPoint
     params: Any
-
-    def __new__(cls, resp: Table, params: Any) -> Informed:
-        """Return the same numbers, and let them know the parameters."""
-        told = np.asarray(resp).view(cls)
-        told.params = params
-        return told
-
-    def __array_finalize__(self, source: Any) -> None:
-        self.params = getattr(source, "params", None)
 
 
 def patterns(x: Points) -> Iterator[tuple[Mask, Rows]]:
@@ -400,7 +387,7 @@ class Model(gaussians.Model):
     Without holes it returns what `emlib.gaussians.Model` returns, but for
     rounding. A turn factors a matrix for each component and each pattern
     of holes, and holds k copies of the rows of one pattern at a time. Cut
-    the points in blocks if they are many (`emlib.scale.Blocked`).
+    the points in blocks if they are many (`emlib.scale.InBlocks`).
 
     Parameters
     ----------
@@ -451,7 +438,9 @@ class Model(gaussians.Model):
         joint += _log_weights(params)
         return joint
 
-    def e_step(self, x: Points, params: Params) -> Posterior:
+    def e_step(  # type: ignore[override]
+        self, x: Points, params: Params
+    ) -> Posterior:
         r"""Return the responsibilities and the log evidence.
 
         .. math:: r_{nk} = \frac{p(x_n^o, z_n = k)}{p(x_n^o)}
@@ -468,21 +457,19 @@ class Model(gaussians.Model):
         Returns
         -------
         Posterior
-            Named tuple `(resp (n, k), log_evidence (n,))`; `resp` knows
-            the parameters.
+            Named tuple `(resp (n, k), log_evidence (n,), params)`.
 
         Raises
         ------
         FloatingPointError
             If a point is impossible under every component.
         """
-        resp, log_evidence = normalise(self.log_joint(x, params))
-        return Posterior(Informed(resp, params), log_evidence)
+        return Posterior(*normalise(self.log_joint(x, params)), params)
 
-    def summarise(
+    def summarise(  # type: ignore[override]
         self,
         x: Points,
-        resp: Table,
+        posterior: Posterior | Labels,
         multiplicity: PerPoint | None = None,
         origin: Any = None,
     ) -> Statistics:
@@ -503,10 +490,10 @@ class Model(gaussians.Model):
         ----------
         x : array of shape (n, d)
             Points, NaN where a value is missing.
-        resp : Informed, or array of shape (n, k)
-            Responsibilities; each row sums to 1. If they know no
-            parameters, they are a start: holes are then filled as
-            `column_wise` says of these points.
+        posterior : Posterior or Labels
+            Responsibilities, (n, k), and what fills the holes. Labels are
+            a start: holes are then filled as `column_wise` says of these
+            points.
         multiplicity : array of shape (n,), optional
             How many times each point counts.
         origin : array of shape (d,) or (k, d), optional
@@ -520,11 +507,14 @@ class Model(gaussians.Model):
         Raises
         ------
         ValueError
-            If `resp` is a start, and a column holds no value.
+            If labels are given, and a column holds no value.
         """
-        params = getattr(resp, "params", None)
-        params = params or column_wise(x, resp.shape[1], multiplicity)
-        resp = np.asarray(resp)
+        resp = posterior.resp  # (n, k)
+        params = (
+            column_wise(x, resp.shape[1], multiplicity)
+            if isinstance(posterior, Labels)
+            else posterior.params
+        )
         if multiplicity is not None:
             resp = multiplicity[:, None] * resp  # (n, k)
         parts = (
@@ -533,42 +523,46 @@ class Model(gaussians.Model):
         )
         return reduce(add, parts)
 
-    def tally(
-        self, params: Params
-    ) -> Callable[..., tuple[Statistics, float]]:
-        """Return a function that does both of a block's steps in one pass.
+    def expect(
+        self,
+        x: Points,
+        params: Params,
+        multiplicity: PerPoint | None = None,
+    ) -> tuple[Statistics, float]:
+        """Return the statistics and the bound of a block, in one pass.
 
         Each Cholesky factor then serves both.
 
         Parameters
         ----------
+        x : array of shape (n, d)
+            Points, NaN where a value is missing.
         params : Full, Tied, Diag or Spherical
             Weights, means and covariances.
+        multiplicity : array of shape (n,), optional
+            How many times each point counts.
 
         Returns
         -------
-        callable
-            Of `x` and `multiplicity`; returns `(statistics, bound)`.
+        statistics : Statistics
+            As `summarise` returns them.
+        bound : float
+            In nats, summed over the points.
         """
         log_weights = _log_weights(params)  # (k,)
-
-        def both(x: Points, multiplicity: Any = None) -> Any:
-            if multiplicity is None:
-                multiplicity = np.ones(len(x))
-            total: Any = 0
-            bound = 0.0
-            for rows, told in by_pattern(x, params):
-                try:
-                    resp, logs = normalise(told.log_density.T + log_weights)
-                except FloatingPointError:
-                    self.e_step(x, params)  # says which row it is
-                    raise
-                resp = multiplicity[rows, None] * resp  # (n, k)
-                total = total + expected_moments(told, resp, params.means)
-                bound += float(multiplicity[rows] @ logs)
-            return total, bound
-
-        return both
+        times = np.ones(len(x)) if multiplicity is None else multiplicity
+        total: Any = 0
+        bound = 0.0
+        for rows, told in by_pattern(x, params):
+            try:
+                resp, logs = normalise(told.log_density.T + log_weights)
+            except FloatingPointError:
+                self.e_step(x, params)  # says which row it is
+                raise
+            resp = times[rows, None] * resp  # (n, k)
+            total = total + expected_moments(told, resp, params.means)
+            bound += float(times[rows] @ logs)
+        return total, bound
 
     def fill(self, x: Points, params: Params) -> Points:
         r"""Return the points, each hole filled with its expected value.
@@ -592,7 +586,7 @@ class Model(gaussians.Model):
         array of shape (n, d)
             Without holes.
         """
-        resp = np.asarray(self.e_step(x, params).resp)  # (n, k)
+        resp = self.e_step(x, params).resp  # (n, k)
         filled = np.empty(x.shape)  # (n, d)
         for rows, told in by_pattern(x, params):
             whole = told.apart + params.means[:, None]  # (k, n, d)

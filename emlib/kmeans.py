@@ -11,6 +11,7 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from emlib.bound import Posterior
+from emlib.loop import Labels
 from emlib.shapes import (
     Centres,
     PerComponent,
@@ -113,11 +114,11 @@ class Model:
     Parameters
     ----------
     origin : array of shape (d,), optional
-        o, the point that `nearest` and `tally` compute about: near the
+        o, the point that `nearest` and `expect` compute about: near the
         data, no digit is lost. Without it the mean of the centres. With
         zeros, rows in double precision are read in place.
     numbers : int
-        How many of them `nearest` and `tally` may hold at a time, of some
+        How many of them `nearest` and `expect` may hold at a time, of some
         rows and their joint together.
 
     Examples
@@ -187,7 +188,7 @@ class Model:
     def summarise(
         self,
         x: Points,
-        resp: Table,
+        posterior: Posterior | Labels,
         multiplicity: PerPoint | None = None,
         origin: PerFeature | None = None,
     ) -> Statistics:
@@ -201,8 +202,8 @@ class Model:
         ----------
         x : array of shape (n, d)
             Points.
-        resp : array of shape (n, k)
-            One 1 a row, or any responsibilities.
+        posterior : Posterior or Labels
+            Whose responsibilities count, (n, k): one 1 a row, or any.
         multiplicity : array of shape (n,), optional
             How many times each point counts.
         origin : array of shape (d,), optional
@@ -213,8 +214,8 @@ class Model:
         Statistics
             They add: those of two blocks of points sum to those of both.
         """
-        if multiplicity is not None:
-            resp = multiplicity[:, None] * resp  # (n, k)
+        times = 1 if multiplicity is None else multiplicity[:, None]
+        resp = times * posterior.resp  # (n, k)
         if origin is None:
             origin = x.mean(axis=0)  # (d,)
         return Statistics(resp.sum(axis=0), origin, resp.T @ (x - origin))
@@ -262,10 +263,13 @@ class Model:
 
         return of
 
-    def tally(
-        self, params: Params
-    ) -> Callable[..., tuple[Statistics, float]]:
-        r"""Return a function that does both of a block's steps in one pass.
+    def expect(
+        self,
+        x: Points,
+        params: Params,
+        multiplicity: PerPoint | None = None,
+    ) -> tuple[Statistics, float]:
+        r"""Return the statistics and the bound of a block, in one pass.
 
         .. math:: N_k = \sum_n r_{nk}, \qquad \sum_n r_{nk} (x_n - o)
 
@@ -273,32 +277,31 @@ class Model:
 
         Parameters
         ----------
+        x : array of shape (n, d)
+            Points.
         params : Params
             Centres.
+        multiplicity : array of shape (n,), optional
+            How many times each point counts.
 
         Returns
         -------
-        callable
-            Of `x` and `multiplicity`; returns `(statistics, bound)`.
+        statistics : Statistics
+            As `summarise` returns them.
+        bound : float
+            Half the squared distances, summed over the points, negative.
         """
         origin = self._about(params)  # (d,)
         means = params.means - origin  # (k, d)
-        nearest = self.nearest(params)
-
-        def of(
-            x: Points, multiplicity: PerPoint | None = None
-        ) -> tuple[Statistics, float]:
-            counts, sums, squares = np.zeros(len(means)), 0 * means, 0.0
-            for side in nearest(x):
-                found = side.sums(len(means), multiplicity)
-                counts += found[0]
-                sums += found[1]
-                squares += found[2]
-            apart = squares - 2 * np.vdot(means, sums)
-            apart += counts @ (means**2).sum(axis=1)
-            return Statistics(counts, origin, sums), -0.5 * float(apart)
-
-        return of
+        counts, sums, squares = np.zeros(len(means)), 0 * means, 0.0
+        for side in self.nearest(params)(x):
+            found = side.sums(len(means), multiplicity)
+            counts += found[0]
+            sums += found[1]
+            squares += found[2]
+        apart = squares - 2 * np.vdot(means, sums)
+        apart += counts @ (means**2).sum(axis=1)
+        return Statistics(counts, origin, sums), -0.5 * float(apart)
 
     def _about(self, params: Params) -> PerFeature:
         """Return the point to compute about."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emlib.bound import gap
-from emlib.loop import Step, em, next_turn
+from emlib.loop import Step, em, log_prior, next_turn
 from emlib.speed import jacobian
 
 __all__ = [
@@ -114,9 +114,10 @@ def normalise(case: Case) -> float:
 def tight(case: Case) -> float:
     """Return the gap after an E-step (`eq-bound-e`), and its error."""
     log_joint = case.model.log_joint(case.x, case.params)  # (n, k)
-    resp, log_evidence = case.model.e_step(case.x, case.params)
+    said = case.model.e_step(case.x, case.params)
     evidence = np.logaddexp.reduce(log_joint, axis=1)  # (n,)
-    return abs(gap(log_joint, resp)) + _apart(log_evidence, evidence)
+    off = _apart(said.log_evidence, evidence)
+    return abs(gap(log_joint, said.resp)) + off
 
 
 def _nudges(params: Any, held: set[str]) -> Iterator[tuple[str, Any]]:
@@ -134,12 +135,6 @@ def _nudges(params: Any, held: set[str]) -> Iterator[tuple[str, Any]]:
             yield name, nudge
 
 
-def _log_prior(model: Any, params: Any) -> float:
-    """Return what the model's prior says, where it has one, in nats."""
-    asked = getattr(model, "log_prior", None)
-    return 0.0 if asked is None else float(asked(params))
-
-
 def stationary(case: Case) -> float:
     """Return the largest slope of the expected log joint after an M-step.
 
@@ -151,7 +146,8 @@ def stationary(case: Case) -> float:
     held by choice.
     """
     resp, model, x = case.resp(), case.model, case.x
-    best = model.maximise(model.summarise(x, resp), previous=case.params)
+    before = case.step().posterior._replace(resp=resp)
+    best = model.maximise(model.summarise(x, before), previous=case.params)
     kept = np.array_equal(
         getattr(best, "weights", 0), getattr(case.params, "weights", 1)
     )
@@ -159,7 +155,7 @@ def stationary(case: Case) -> float:
     def terms(**moved: Any) -> Any:
         there = best._replace(**moved)
         expected = resp * model.log_joint(x, there)  # (n, k)
-        return np.append(expected, _log_prior(model, there))
+        return np.append(expected, log_prior(model, there))
 
     def tilt_and_bend(name: str, nudge: Any) -> tuple[float, float]:
         values = getattr(best, name)
@@ -179,15 +175,13 @@ def stationary(case: Case) -> float:
 
 
 def monotone(case: Case) -> float:
-    """Return how far the bound fell in ten turns (`eq-bound-monotone`).
+    """Return how far the objective fell in ten turns.
 
-    With a prior: the bound plus `model.log_prior(params)`.
+    (`eq-bound-monotone`), the bound plus what the prior says.
     """
-    steps = list(islice(em(case.model, case.x, case.params), 11))
-    bounds = np.array(
-        [step.bound + _log_prior(case.model, step.params) for step in steps]
-    )  # (t,)
-    return float(max(0, -np.diff(bounds).min()) / (1 + abs(bounds).max()))
+    steps = islice(em(case.model, case.x, case.params), 11)
+    heights = np.array([step.objective for step in steps])  # (t,)
+    return float(max(0, -np.diff(heights).min()) / (1 + abs(heights).max()))
 
 
 def _reordered(params: Any, order: Any) -> Any:
@@ -235,15 +229,28 @@ def weigh(case: Case) -> float:
     return apart + _apart(short.bound, long.bound)
 
 
+def _rows_of(posterior: Any, cut: slice, n: int) -> Any:
+    """Return the posterior of some of the n rows."""
+    return posterior._make(
+        part[cut]
+        if isinstance(part, np.ndarray) and len(part) == n
+        else part
+        for part in posterior
+    )
+
+
 def add(case: Case) -> float:
     """Return how far the statistics of two blocks are from the whole's.
 
     (`eq-loop-add`), told by the parameters that they lead to.
     """
-    resp, model, half = case.resp(), case.model, len(case.x) // 2
-    parts = [slice(None, half), slice(half, None)]
-    total = sum(model.summarise(case.x[cut], resp[cut]) for cut in parts)
-    whole = model.summarise(case.x, resp)
+    model, x, half = case.model, case.x, len(case.x) // 2
+    posterior = case.step().posterior._replace(resp=case.resp())
+    total = sum(
+        model.summarise(x[cut], _rows_of(posterior, cut, len(x)))
+        for cut in (slice(None, half), slice(half, None))
+    )
+    whole = model.summarise(x, posterior)
     return _params_apart(
         model.maximise(total, previous=case.params),
         model.maximise(whole, previous=case.params),
@@ -257,7 +264,7 @@ def brute_force(case: Case) -> float:
     """
     x = case.x[:6]
     log_joint = case.model.log_joint(x, case.params)  # (n, k)
-    resp, log_evidence = case.model.e_step(x, case.params)
+    said = case.model.e_step(x, case.params)
     rows, k = np.arange(len(x)), log_joint.shape[1]
     labellings = np.array(
         list(product(range(k), repeat=len(x)))
@@ -268,7 +275,7 @@ def brute_force(case: Case) -> float:
     brute = [
         [shares @ (labellings[:, n] == j) for j in range(k)] for n in rows
     ]
-    return _apart(resp, brute) + _apart(log_evidence.sum(), total)
+    return _apart(said.resp, brute) + _apart(said.log_evidence.sum(), total)
 
 
 def _settled(steps: Iterator[Step]) -> Step:

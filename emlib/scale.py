@@ -7,23 +7,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from emlib.bound import Posterior
-from emlib.loop import Model, sweep
+from emlib.loop import Block, Model, log_prior, sweep
 
-__all__ = ["Blocked", "blocks", "threads"]
+__all__ = ["InBlocks", "Summed", "blocks", "threads"]
 
 
 def blocks(
     x: Any, multiplicity: Any = None, size: int = 16_384
-) -> list[tuple[Any, Any]]:
+) -> list[Block]:
     """Return views of the rows, so many at a time.
 
     Parameters
@@ -37,8 +36,8 @@ def blocks(
 
     Returns
     -------
-    list of pairs
-        `(x, multiplicity)` of each block; nothing is copied.
+    list of Block
+        Named tuples `(x, multiplicity)`; nothing is copied.
 
     Examples
     --------
@@ -47,8 +46,8 @@ def blocks(
     """
     cuts = [slice(begin, begin + size) for begin in range(0, len(x), size)]
     if multiplicity is None:
-        return [(x[cut], None) for cut in cuts]
-    return [(x[cut], multiplicity[cut]) for cut in cuts]
+        return [Block(x[cut]) for cut in cuts]
+    return [Block(x[cut], multiplicity[cut]) for cut in cuts]
 
 
 @cache
@@ -123,8 +122,23 @@ class _OneEach:
 _ONE_EACH = _OneEach()
 
 
+class Summed(NamedTuple):
+    """What the E-step of all blocks leaves: no labels, but their sums.
+
+    Attributes
+    ----------
+    statistics
+        Of all blocks together.
+    log_evidence : array of shape (1,)
+        The bound, in nats, summed over the rows.
+    """
+
+    statistics: Any
+    log_evidence: Any
+
+
 @dataclass(frozen=True)
-class Blocked:
+class InBlocks:
     """A model whose x is a sequence of blocks; the loop runs it unchanged.
 
     Its E-step sums the statistics as it goes (`eq-loop-add`) and keeps no
@@ -143,7 +157,7 @@ class Blocked:
     >>> x = np.array([[5, 5], [9, 1], [8, 2], [4, 6], [7, 3]])
     >>> fair = np.array([0.5, 0.5])
     >>> start = coins.Params(weights=fair, means=np.array([0.6, 0.5]))
-    >>> model = Blocked(coins.Model(learn_weights=False))
+    >>> model = InBlocks(coins.Model(learn_weights=False))
     >>> fit(model, blocks(x, size=2), start).params.means.round(4)
     array([0.7968, 0.5196])
     """
@@ -151,20 +165,24 @@ class Blocked:
     model: Model
     mapper: Callable[..., Iterable[Any]] = map
 
-    def e_step(self, x: Sequence[Any], params: Any) -> Posterior:
-        """Return the statistics in place of `resp`, and the bound."""
-        own = getattr(self.model, "sweep", None)
-        run = own or partial(sweep, self.model)
-        statistics, bound = run(x, params, self.mapper)
-        return Posterior(statistics, np.array([bound]))
+    def e_step(self, x: Sequence[Any], params: Any) -> Summed:
+        """Return the statistics of all blocks, and the bound."""
+        statistics, bound = sweep(self.model, x, params, self.mapper)
+        return Summed(statistics, np.array([bound]))
 
-    def summarise(self, x: Any, resp: Any, multiplicity: Any = None) -> Any:
+    def summarise(
+        self, x: Any, posterior: Summed, multiplicity: Any = None
+    ) -> Any:
         """Return the statistics, which the E-step has summed already."""
-        return resp
+        return posterior.statistics
 
     def maximise(self, statistics: Any, previous: Any = None) -> Any:
         """Return the parameters that fit the statistics best."""
         return self.model.maximise(statistics, previous)
+
+    def log_prior(self, params: Any) -> float:
+        """Return what the model believes of the parameters, in nats."""
+        return log_prior(self.model, params)
 
     def pack(self, params: Any) -> Any:
         """Return the parameters as a vector, for `emlib.speed`."""

@@ -99,12 +99,20 @@ def extrapolate(zero: Vector, one: Vector, two: Vector) -> Vector:
     return leap
 
 
+def _leap(step: Step, one: Step, two: Step) -> Step:
+    """Return the step where three turns in a row seem to be going."""
+    model: Any = step.model
+    path = [model.pack(at.params) for at in (step, one, two)]
+    vector = extrapolate(*path)  # (p,)
+    return replace(two, params=model.unpack(vector, two.params))
+
+
 def cycle(step: Step) -> Step:
     """Return the step after two turns, a leap, and a turn where it lands.
 
     The leap (`eq-speed-squarem`) counts only if it lands no lower than the
-    first turn did; if not, the two plain turns stand (`eq-speed-guard`). So
-    the bound never falls.
+    first turn did; if not, or if there is no telling, the two plain turns
+    stand (`eq-speed-guard`). So the objective never falls.
 
     Parameters
     ----------
@@ -114,7 +122,8 @@ def cycle(step: Step) -> Step:
     Returns
     -------
     Step
-        Three EM maps later, or two where the leap was refused.
+        Three EM maps later; two where the leap was refused; one where the
+        second turn failed, so that whoever looks at it meets the failure.
 
     Examples
     --------
@@ -131,17 +140,18 @@ def cycle(step: Step) -> Step:
     ----------
     Varadhan and Roland (2008), section 4.
     """
-    model: Any = step.model
     one = next_turn(step)
-    two = next_turn(one)
-    path = [model.pack(at.params) for at in (step, one, two)]
-    vector = extrapolate(*path)  # (p,)
-    if not np.isfinite(vector).all():
-        return two
-    leap = replace(two, params=model.unpack(vector, two.params))
     try:
-        return next_turn(leap) if leap.bound >= one.bound else two
-    except FloatingPointError:
+        two = next_turn(one)
+    except Exception:
+        return one
+    try:
+        with np.errstate(all="ignore"):
+            leap = _leap(step, one, two)
+            return (
+                next_turn(leap) if leap.objective >= one.objective else two
+            )
+    except Exception:  # a model may say anything where no turn has led
         return two
 
 
@@ -150,13 +160,13 @@ def squarem(
 ) -> Iterator[Step]:
     """Yield one `Step` a cycle, for ever: `em` in fewer turns.
 
-    The fixed points are those of `em` (`eq-speed-guard`), and the bound
+    The fixed points are those of `em` (`eq-speed-guard`), and the objective
     rises as it does there.
 
     Parameters
     ----------
     model : Model
-        With `pack` and `unpack` beside the three methods of the loop.
+        One that is `Packable`, too.
     x, start, multiplicity
         As in `emlib.em`.
 

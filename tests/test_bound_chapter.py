@@ -13,6 +13,7 @@ from scipy.stats import entropy as divergence
 
 from emlib import coins, datasets, em
 from emlib.bound import bound, entropy, gap
+from emlib.loop import Labels
 from emlib.speed import jacobian
 
 SEEDS = range(5)
@@ -115,7 +116,7 @@ def test_the_m_step_is_where_the_bound_peaks(seed):
 
     model = coins.Model()
     found = minimize(lambda v: -expected(v), np.zeros(6))
-    best = model.maximise(model.summarise(x, resp), previous=params)
+    best = model.maximise(model.summarise(x, Labels(resp)), previous=params)
     # SciPy stops at slopes of 1e-5: near a peak of bend about 1, that is
     # 1e-5 in the place and its square in the height.
     np.testing.assert_allclose(at(found.x).means, best.means, atol=1e-4)
@@ -207,7 +208,7 @@ def test_the_bound_has_the_slope_of_the_evidence_where_it_touches(seed):
     )
     # Central differences: rounding 1e-14 over 1e-6, times values near 100.
     np.testing.assert_allclose(whole, expected, rtol=1e-6, atol=1e-5)
-    credit = coins.Model().summarise(x, resp)
+    credit = coins.Model().summarise(x, Labels(resp))
     by_credit = credit.heads / params.means - credit.tails / (
         1 - params.means
     )

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import binom, binomtest
 
 from emlib import bound, coins, datasets, em, fit
+from emlib.loop import Labels
 
 SEEDS = range(5)
 FAIR = np.array([0.5, 0.5])
@@ -112,7 +113,7 @@ def test_q_is_the_expectation_of_the_log_joint(seed):
 def test_statistics_are_sums_of_credited_rows(seed):
     x, _, rng = random_case(seed)
     resp = random_resp(rng)
-    statistics = coins.Model().summarise(x, resp)
+    statistics = coins.Model().summarise(x, Labels(resp))
     for k in range(3):
         rows = [(resp[n, k], x[n]) for n in range(6)]
         heads = sum(r * heads for r, (heads, _) in rows)
@@ -133,7 +134,7 @@ def q_of(x, resp, params):
 def test_no_other_chances_have_a_higher_q(seed):
     x, _, rng = random_case(seed)
     resp = random_resp(rng)
-    best = coins.Model().maximise(coins.Model().summarise(x, resp))
+    best = coins.Model().maximise(coins.Model().summarise(x, Labels(resp)))
     for nudge in 1e-5 * np.eye(3):
         up = q_of(x, resp, best._replace(means=best.means + nudge))
         down = q_of(x, resp, best._replace(means=best.means - nudge))
@@ -150,7 +151,7 @@ def test_no_other_chances_have_a_higher_q(seed):
 def test_no_other_weights_have_a_higher_q(seed):
     x, _, rng = random_case(seed)
     resp = random_resp(rng)
-    best = coins.Model().maximise(coins.Model().summarise(x, resp))
+    best = coins.Model().maximise(coins.Model().summarise(x, Labels(resp)))
     assert best.weights.sum() == pytest.approx(1.0, rel=1e-15, abs=0)
     # Along the constraint: what one weight gains the next one loses.
     for nudge in 1e-6 * (np.eye(3) - np.roll(np.eye(3), 1, axis=1)):
@@ -290,9 +291,10 @@ def test_multiplicity_is_repetition(seed):
 def test_statistics_of_two_blocks_add(seed):
     x, _, rng = random_case(seed)
     resp, model = random_resp(rng), coins.Model()
-    whole = model.summarise(x, resp)
+    whole = model.summarise(x, Labels(resp))
     parts = sum(
-        model.summarise(x[b], resp[b]) for b in ([0, 1], [2, 3, 4, 5])
+        model.summarise(x[b], Labels(resp[b]))
+        for b in ([0, 1], [2, 3, 4, 5])
     )
     for field in ("counts", "heads", "tails"):
         np.testing.assert_allclose(
@@ -302,7 +304,7 @@ def test_statistics_of_two_blocks_add(seed):
 
 def test_statistics_start_at_nothing_and_refuse_what_is_not_theirs():
     x, _, rng = random_case(0)
-    statistics = coins.Model().summarise(x, random_resp(rng))
+    statistics = coins.Model().summarise(x, Labels(random_resp(rng)))
     assert 0 + statistics is statistics
     for other in (1, 0.0, None, (1, 2, 3)):
         with pytest.raises(TypeError):
@@ -314,7 +316,7 @@ def test_statistics_start_at_nothing_and_refuse_what_is_not_theirs():
 def test_kept_weights_are_the_previous_ones_or_uniform():
     x, params, rng = random_case(1)
     model = coins.Model(learn_weights=False)
-    statistics = model.summarise(x, random_resp(rng))
+    statistics = model.summarise(x, Labels(random_resp(rng)))
     kept = model.maximise(statistics, previous=params)
     np.testing.assert_array_equal(kept.weights, params.weights)
     uniform = model.maximise(statistics)
@@ -388,8 +390,8 @@ def test_tally_is_both_steps(seed, weights, means, counted, count_orders):
     x[:3] = [[0, 0], [5, 0], [0, 5]]  # what certain coins allow
     times = rng.choice([0.0, 0.5, 1.0, 3.0], 40) if counted else None
     resp, log_evidence = model.e_step(x, params)
-    wanted = model.summarise(x, resp, times)
-    got, total = model.tally(params)(x, times)
+    wanted = model.summarise(x, Labels(resp), times)
+    got, total = model.expect(x, params, times)
     # Logs below 1e4 are right to 1e-12, and so is what exp makes of them.
     for field in ("counts", "heads", "tails"):
         np.testing.assert_allclose(
@@ -406,22 +408,23 @@ def test_tally_is_both_steps(seed, weights, means, counted, count_orders):
 def test_tally_takes_counts_of_any_type(dtype):
     x = np.array([[250, 5], [5, 250], [255, 255]])
     params = coins.Params(FAIR, np.array([0.4, 0.7]))
-    one, wanted = coins.Model().tally(params)(x.astype(float))
-    other, total = coins.Model().tally(params)(x.astype(dtype))
+    one, wanted = coins.Model().expect(x.astype(float), params)
+    other, total = coins.Model().expect(x.astype(dtype), params)
     assert total == pytest.approx(wanted, rel=1e-14)
     np.testing.assert_allclose(other.heads, one.heads, rtol=1e-14)
 
 
 @pytest.mark.parametrize("count_orders", [True, False])
 @pytest.mark.parametrize("times", [None, np.array([1.0, 0.5, 1.0])])
-def test_tally_names_a_row_that_no_coin_allows(times, count_orders):
+def test_one_pass_names_a_row_that_no_coin_allows(times, count_orders):
     x = np.array([[10, 0], [9, 1], [0, 10]])
     params = coins.Params(FAIR, np.array([1.0, 0.0]))
-    tally = coins.Model(count_orders=count_orders).tally(params)
+    model = coins.Model(count_orders=count_orders)
     with pytest.raises(FloatingPointError, match="row 1"):
-        tally(x, times)
+        model.expect(x, params, times)
     # One that counts 0 times is absent.
-    statistics, _ = tally(x, np.array([1.0, 0.0, 2.0]))
+    times = np.array([1.0, 0.0, 2.0])
+    statistics, _ = model.expect(x, params, times)
     np.testing.assert_array_equal(statistics.counts, [1, 2])
 
 
@@ -430,7 +433,7 @@ def test_a_loop_of_tallies_climbs_as_the_loop_does(seed):
     x, params, _ = random_case(seed, n=40)
     model = coins.Model()
     for step in islice(em(model, x, params), 10):
-        statistics, total = model.tally(params)(x)
+        statistics, total = model.expect(x, params)
         assert total == pytest.approx(step.bound, rel=1e-12)
         # Ten turns of roundings, a little blown up from turn to turn.
         np.testing.assert_allclose(

@@ -17,6 +17,7 @@ import emlib
 from emlib import datasets, em, fit, starts
 from emlib.bound import bound
 from emlib.gaussians import Diag, Full, Model, Prior, Spherical, Tied
+from emlib.loop import Labels
 from emlib.speed import jacobian
 
 SEEDS = range(5)
@@ -237,7 +238,7 @@ def test_the_update_in_fractions(seed):
     scale = np.array([[2, 1], [1, 3]])
     model = Model(prior=Prior(2.0, scale.astype(float)))
     resp = np.eye(2)[labels]
-    params = model.maximise(model.summarise(x.astype(float), resp))
+    params = model.maximise(model.summarise(x.astype(float), Labels(resp)))
     for k in range(2):
         rows = [[Fraction(int(v)) for v in row] for row in x[labels == k]]
         middle = [sum(column) / 3 for column in zip(*rows, strict=True)]
@@ -267,7 +268,7 @@ def goal_of(model, x, resp):
 def test_the_m_step_with_a_prior_is_a_maximum(kind, seed):
     x, resp, prior, rng = problem(seed)
     model = Model(kind, prior=prior)
-    best = model.maximise(model.summarise(x, resp))
+    best = model.maximise(model.summarise(x, Labels(resp)))
     goal, top = goal_of(model, x, resp), model.pack(best)
 
     def value(vector):
@@ -285,7 +286,7 @@ def test_the_m_step_with_a_prior_is_a_maximum(kind, seed):
 def test_an_optimiser_finds_no_better_m_step(kind):
     x, resp, prior, rng = problem(20)
     model = Model(kind, prior=prior)
-    best = model.maximise(model.summarise(x, resp))
+    best = model.maximise(model.summarise(x, Labels(resp)))
     goal, top = goal_of(model, x, resp), model.pack(best)
     begin = top + rng.normal(scale=0.3, size=top.size)
     found = minimize(lambda v: -goal(v, best), begin, method="BFGS")
@@ -301,7 +302,7 @@ def test_the_types_keep_what_the_page_says():
     n, d = x.shape
     found = {
         kind: (m := Model(kind, prior=Prior(dof, scale))).maximise(
-            m.summarise(x, resp)
+            m.summarise(x, Labels(resp))
         )
         for kind in TYPES
     }
@@ -592,7 +593,9 @@ def test_the_twenty_nine_flowers():
     narrow = x[:, 3] == 0.2
     assert narrow.sum() == 29
     begin = np.eye(3)[np.where(narrow, 0, 1 + (z > 0))]
-    singular = Model().maximise(Model().summarise(x, begin)).covariances[0]
+    singular = (
+        Model().maximise(Model().summarise(x, Labels(begin))).covariances[0]
+    )
     # Squares of 0.2 less a mean of 0.2: rounding, about 1e-33.
     assert abs(np.linalg.eigvalsh(singular)[0]) < 1e-15
     ends = [

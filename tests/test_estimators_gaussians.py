@@ -391,7 +391,7 @@ def test_with_a_prior_the_objective_rises(seed, kind, prior):
     step = next(em(model, x, params(mixture)))
     # The M-step is where the expected log joint and the prior peak: there
     # the slope is zero, and a move to any side leads down.
-    start = model.maximise(model.summarise(x, step.resp))
+    start = model.maximise(model.summarise(x, step.posterior))
     top = model.pack(start)
 
     def height(vector):
@@ -510,7 +510,7 @@ def test_the_first_batch_replaces_and_the_next_has_its_step(kind):
     model = gaussians.Model(kind, reg_covar=1e-3)
 
     def a_row(rows, at):
-        found = model.summarise(rows, model.e_step(rows, at).resp)
+        found = model.summarise(rows, model.e_step(rows, at))
         found = found.about(np.zeros_like(found.origin))
         parts = [found.counts, found.first, found.second]
         return [part / len(rows) for part in parts]

@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from emlib import KMeans, fit, kmeans, sweep
 from emlib.estimators import kmeans as edge
-from emlib.scale import Blocked, blocks
+from emlib.scale import InBlocks, blocks
 
 SEEDS = range(5)
 SHAPES = [(40, 1, 2), (60, 3, 4), (500, 2, 8), (300, 12, 5), (50, 4, 50)]
@@ -95,9 +95,9 @@ def test_tally_is_the_e_step_and_its_sums(
     times = weights(len(x), seed) if counted else None
     origins = {"zero": np.zeros(3), "mean": x.mean(axis=0), None: None}
     model = kmeans.Model(origins[about], numbers)
-    found, bound = model.tally(params)(x, times)
+    found, bound = model.expect(x, params, times)
     said = model.e_step(x, params)
-    wanted = model.summarise(x, said.resp, times, found.origin)
+    wanted = model.summarise(x, said, times, found.origin)
     np.testing.assert_array_equal(found.counts, wanted.counts)
     # Sums of 200 rows in another order: some units in the last place of
     # the rows, as they are about the origin.
@@ -123,8 +123,8 @@ def test_tally_takes_rows_of_any_type(kind, about):
     origin = np.zeros(4) if about else None
     model = kmeans.Model(origin, 128)
     params = kmeans.Params(x[:5] + 0.3)
-    found, bound = model.tally(params)(given)
-    wanted, other = model.tally(params)(x.astype(float))
+    found, bound = model.expect(given, params)
+    wanted, other = model.expect(x.astype(float), params)
     np.testing.assert_array_equal(found.counts, wanted.counts)
     np.testing.assert_allclose(found.sums, wanted.sums, rtol=1e-13)
     assert bound == pytest.approx(other, rel=1e-13)
@@ -168,7 +168,7 @@ def test_a_sweep_takes_the_fast_way():
     params = kmeans.Params(x[:4].copy())
     model = kmeans.Model(x.mean(axis=0), 64)
     found, bound = sweep(model, blocks(x, times, 30), params)
-    wanted, other = model.tally(params)(x, times)
+    wanted, other = model.expect(x, params, times)
     np.testing.assert_allclose(found.sums, wanted.sums, rtol=1e-12)
     assert bound == pytest.approx(other, rel=1e-12)
 
@@ -490,8 +490,8 @@ def test_a_cluster_that_gave_its_last_row_away_is_not_a_wreck(times):
     init = [[0.4], [99.0], [98.0]]
     with pytest.raises(ValueError, match="n_clusters=3"):
         KMeans(3, init=init).fit(x, sample_weight=times)
-    statistics, _ = kmeans.Model().tally(kmeans.Params(np.array(init)))(
-        x, np.array(times, dtype=float)
+    statistics, _ = kmeans.Model().expect(
+        x, kmeans.Params(np.array(init)), np.array(times, dtype=float)
     )
     worst = edge._worst(
         [(x, np.array(times))], kmeans.Params(np.array(init)), 2
@@ -1070,7 +1070,7 @@ def test_results_are_plain_numbers():
 def test_a_blocked_model_takes_the_fast_way():
     x = cloud(n=90)
     params = kmeans.Params(x[:4].copy())
-    statistics, bound = Blocked(kmeans.Model()).e_step(
+    statistics, bound = InBlocks(kmeans.Model()).e_step(
         blocks(x, size=20), params
     )
     assert statistics.counts.sum() == 90

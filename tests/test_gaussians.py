@@ -19,6 +19,7 @@ from sklearn.mixture import GaussianMixture
 from emlib import em, fit, gaussians, kmeans, starts
 from emlib.bound import bound
 from emlib.laws import check
+from emlib.loop import Labels
 
 SEEDS = range(4)
 KINDS = ["full", "tied", "diag", "spherical"]
@@ -70,7 +71,7 @@ def q_of(x, resp, params):
 
 def new_params(x, resp, kind="full"):
     model = gaussians.Model(kind)
-    return model.maximise(model.summarise(x, resp))
+    return model.maximise(model.summarise(x, Labels(resp)))
 
 
 def close(got, wanted, rtol, atol=0.0):
@@ -249,7 +250,9 @@ def test_statistics_are_the_sums_in_fractions(seed, origin):
     x, resp, rng = random_case(seed)
     given = {"own": None, "one": rng.normal(size=2)}
     given["each"] = rng.normal(size=(3, 2))
-    found = gaussians.Model().summarise(x, resp, origin=given[origin])
+    found = gaussians.Model().summarise(
+        x, Labels(resp), origin=given[origin]
+    )
     for k in range(3):
         wanted = moments(x, resp[:, k], found.origin[k])
         parts = (found.counts[k], found.first[k], found.second[k])
@@ -266,9 +269,9 @@ def test_multiplicity_is_repetition(seed):
     x, resp, rng = random_case(seed)
     times = rng.integers(0, 4, size=12)
     model = gaussians.Model()
-    short = model.summarise(x, resp, times)
+    short = model.summarise(x, Labels(resp), times)
     long = model.summarise(
-        np.repeat(x, times, axis=0), np.repeat(resp, times, axis=0)
+        np.repeat(x, times, axis=0), Labels(np.repeat(resp, times, axis=0))
     )
     for one, other in zip(
         model.maximise(short), model.maximise(long), strict=True
@@ -282,8 +285,8 @@ def test_another_origin_gives_the_sums_about_it(seed):
     x, resp, rng = random_case(seed)
     model = gaussians.Model()
     here, there = 3 * rng.normal(size=(2, 3, 2))  # (k, d) each
-    found = model.summarise(x, resp, origin=here).about(there)
-    wanted = model.summarise(x, resp, origin=there)
+    found = model.summarise(x, Labels(resp), origin=here).about(there)
+    wanted = model.summarise(x, Labels(resp), origin=there)
     np.testing.assert_array_equal(found.origin, there)
     for name in ("counts", "first", "second"):
         got, exact = getattr(found, name), getattr(wanted, name)
@@ -296,7 +299,7 @@ def test_another_origin_gives_the_sums_about_it(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_scatter_about_another_point_is_larger_by_the_shift(seed):
     x, resp, rng = random_case(seed)
-    about = gaussians.Model().summarise(x, resp)
+    about = gaussians.Model().summarise(x, Labels(resp))
     shift = rng.normal(size=2)
     moved = about.about(about.means() + shift)
     for k in range(3):
@@ -311,10 +314,10 @@ def test_statistics_of_blocks_add_whatever_their_origins(seed):
     x, resp, rng = random_case(seed)
     model = gaussians.Model()
     cuts = [slice(0, 3), slice(3, 4), slice(4, 12)]
-    whole = model.maximise(model.summarise(x, resp))
+    whole = model.maximise(model.summarise(x, Labels(resp)))
     for origins in ([None] * 3, [np.ones(2)] * 3, rng.normal(size=(3, 2))):
         total = sum(
-            model.summarise(x[cut], resp[cut], origin=origin)
+            model.summarise(x[cut], Labels(resp[cut]), origin=origin)
             for cut, origin in zip(cuts, origins, strict=True)
         )
         parts = model.maximise(total)
@@ -326,10 +329,13 @@ def test_an_origin_that_is_shared_is_kept():
     x, resp, _ = random_case(0)
     model = gaussians.Model()
     one, two = (
-        model.summarise(x[cut], resp[cut], origin=np.zeros(2))
+        model.summarise(x[cut], Labels(resp[cut]), origin=np.zeros(2))
         for cut in (slice(0, 5), slice(5, 12))
     )
-    total, whole = one + two, model.summarise(x, resp, origin=np.zeros(2))
+    total, whole = (
+        one + two,
+        model.summarise(x, Labels(resp), origin=np.zeros(2)),
+    )
     np.testing.assert_array_equal(total.origin, whole.origin)
     close(total.second, whole.second, rtol=1e-13, atol=1e-13)
 
@@ -339,7 +345,7 @@ def test_blocks_in_which_a_component_has_no_point_add():
     resp = np.eye(2)[[0] * 6 + [1] * 6]  # (n, k)
     model = gaussians.Model()
     parts = [
-        model.summarise(x[cut], resp[cut])
+        model.summarise(x[cut], Labels(resp[cut]))
         for cut in (slice(0, 6), slice(6, 12))
     ]
     close(parts[0].means()[1], x[:6].mean(axis=0), rtol=1e-13)
@@ -353,7 +359,7 @@ def test_blocks_in_which_a_component_has_no_point_add():
 
 def test_statistics_start_at_nothing_and_refuse_what_is_not_theirs():
     x, resp, _ = random_case(0)
-    statistics = gaussians.Model().summarise(x, resp)
+    statistics = gaussians.Model().summarise(x, Labels(resp))
     assert 0 + statistics is statistics
     assert sum([statistics]) is statistics
     for other in (1, 0.0, None, (1, 2, 3)):
@@ -372,12 +378,12 @@ def test_points_a_hundred_million_away_have_the_same_covariances(
     # Sixteenths and 1e8 are exact, so that both clouds are the same.
     x = np.round(16 * x) / 16
     model = gaussians.Model(kind)
-    here = model.maximise(model.summarise(x, resp))
+    here = model.maximise(model.summarise(x, Labels(resp)))
     blocks = sum(
-        model.summarise(x[cut] + 1e8, resp[cut])
+        model.summarise(x[cut] + 1e8, Labels(resp[cut]))
         for cut in (slice(0, 5), slice(5, 12))
     )
-    for far in (model.summarise(x + 1e8, resp), blocks):
+    for far in (model.summarise(x + 1e8, Labels(resp)), blocks):
         there = model.maximise(far)
         # Neighbouring numbers near 1e8 are 1.5e-8 apart, and points are
         # some units from their origin.
@@ -637,7 +643,7 @@ def test_cold_spheres_are_k_means(seed, d):
         last = off
     # Odds of e^-100 are below rounding.
     close(resp, hard, rtol=0, atol=1e-15)
-    means = model.summarise(x, resp).means()
+    means = model.summarise(x, Labels(resp)).means()
     close(means, centroids, rtol=1e-12, atol=1e-14)
     assert near.sum() == pytest.approx(-inertia / 2, rel=1e-12)
 

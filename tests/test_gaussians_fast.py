@@ -15,8 +15,8 @@ from emlib import bound, coins, fit, gaussians, kmeans, starts
 from emlib.gaussians import Collapse, log_cholesky
 from emlib.gaussians_fast import Model, Moments, Unit
 from emlib.laws import check
-from emlib.loop import sweep
-from emlib.scale import Blocked, blocks, threads
+from emlib.loop import Block, Labels, sweep
+from emlib.scale import InBlocks, blocks, threads
 from emlib.speed import jacobian, squarem
 
 SEEDS = range(3)
@@ -77,7 +77,9 @@ def readable(x, params, kind, multiplicity=None):
     x = x.astype(np.float64)
     resp, logs = model.e_step(x, params)
     times = np.ones(len(x)) if multiplicity is None else multiplicity
-    return model.summarise(x, resp, multiplicity), float(times @ logs)
+    return model.summarise(x, Labels(resp), multiplicity), float(
+        times @ logs
+    )
 
 
 def next_params(statistics, kind):
@@ -164,16 +166,16 @@ def test_coins_and_k_means_have_their_own_one_pass(seed, learned):
     start = coins.Params(rng.dirichlet(np.ones(3)), rng.uniform(size=3))
     model = coins.Model(learn_weights=learned)
     resp, logs = model.e_step(x, start)
-    slow = model.summarise(x, resp, times)
-    quick, total = model.tally(start)(x, times)
+    slow = model.summarise(x, Labels(resp), times)
+    quick, total = model.expect(x, start, times)
     for name in ("counts", "heads", "tails"):
         close(getattr(quick, name), getattr(slow, name), rtol=1e-11)
     close(total, times @ logs, rtol=1e-12)
     points = rng.normal(size=(40, 2))
     cold, ends = kmeans.Model(), kmeans.Params(points[:3])
     sides, near = cold.e_step(points, ends)
-    found, total = cold.tally(ends)(points, times)
-    slow = cold.maximise(cold.summarise(points, sides, times))
+    found, total = cold.expect(points, ends, times)
+    slow = cold.maximise(cold.summarise(points, Labels(sides), times))
     close(cold.maximise(found).means, slow.means, rtol=1e-11, atol=1e-13)
     close(total, times @ near, rtol=1e-11)
 
@@ -331,7 +333,7 @@ def test_lost_is_raw_over_central(seed, kind):
         raw, left = raw.mean(1, keepdims=True), left.mean(1, keepdims=True)
     if kind == "tied":
         raw, left = raw.sum(0, keepdims=True), left.sum(0, keepdims=True)
-    got = fast.lost(Model(kind).tally(start)(x)[0])
+    got = fast.lost(Model(kind).expect(x, start)[0])
     close(got, (raw / left).max(axis=1), rtol=1e-9)
 
 
@@ -347,7 +349,7 @@ def test_the_plain_form_loses_the_square_of_the_distance(kind, power):
             covariances=eye if kind == "tied" else np.stack([eye, eye])
         )
     model = Model(kind)
-    moments, _ = model.tally(wide)(x)
+    moments, _ = model.expect(x, wide)
     wanted = of_last(model.maximise(readable(x, wide, kind)[0]))
     got = of_last(model.maximise(moments))
     error = abs(got - wanted).max() / abs(wanted).max()
@@ -439,7 +441,7 @@ def test_a_turn_is_the_readable_one(seed, kind, dtype, times, unit):
 def test_posteriors_are_the_readable_ones(kind, d):
     x, params, _ = random_case(4, kind, d=d)
     resp, logs = gaussians.Model(kind).e_step(x, params)
-    found = Model(kind).tally(params).posterior(x)
+    found = Model(kind).turn(params).posterior(x)
     close(found.resp, resp, rtol=0, atol=1e-11)
     close(found.log_evidence, logs, rtol=1e-11)
     again = Model(kind).e_step(x, params)
@@ -472,13 +474,13 @@ def test_a_whole_fit_ends_where_the_readable_one_does(kind):
     x, start, _ = random_case(2, kind)
     slow = fit(gaussians.Model(kind), x, start, tol=0.0, max_turns=25)
     parts = blocks(x, size=64)
-    quick = fit(Blocked(Model(kind)), parts, start, tol=0.0, max_turns=25)
+    quick = fit(InBlocks(Model(kind)), parts, start, tol=0.0, max_turns=25)
     close(quick.history, slow.history, rtol=1e-11)
 
 
 def test_the_vectors_serve_squarem():
     x, start, _ = random_case(2, "full")
-    steps = squarem(Blocked(Model("full")), blocks(x), start)
+    steps = squarem(InBlocks(Model("full")), blocks(x), start)
     bounds = [step.bound for step, _ in zip(steps, range(6), strict=False)]
     assert (np.diff(bounds) >= -1e-9).all()
 
@@ -488,10 +490,10 @@ def test_threads_and_map_agree_to_the_last_bit(kind, monkeypatch):
     monkeypatch.setattr("emlib.scale._cores", lambda: 3)
     x, start, _ = random_case(3, kind, n=1000)
     parts = blocks(x, size=128)
-    alone = fit(Blocked(Model(kind)), parts, start, max_turns=5)
+    alone = fit(InBlocks(Model(kind)), parts, start, max_turns=5)
     with threads(len(parts)) as mapper:
         assert mapper is not map
-        side = fit(Blocked(Model(kind), mapper), parts, start, max_turns=5)
+        side = fit(InBlocks(Model(kind), mapper), parts, start, max_turns=5)
     assert alone.history == side.history
     for one, other in zip(alone.params, side.params, strict=True):
         assert np.array_equal(one, other)
@@ -585,10 +587,10 @@ def test_float32_keeps_three_digits_of_a_tight_shape(kind, power):
 @pytest.mark.parametrize("sd", [1e-4, 1.0])
 def test_tied_components_are_centred_all_or_none(sd):
     _, params = far_case("tied", sd)
-    turn = Model("tied").tally(params)
+    turn = Model("tied").turn(params)
     assert turn.close == ([0, 1] if sd < 1 else [])
     near = params._replace(means=params.means * [[1e-9], [1.0]])
-    turn = Model("tied").tally(near)
+    turn = Model("tied").turn(near)
     assert turn.close == ([0, 1] if sd < 1 else [])
 
 
@@ -597,9 +599,9 @@ class Counting(Model):
 
     calls: list = []  # noqa: RUF012 (emptied by each test)
 
-    def tally(self, params):
+    def turn(self, params):
         self.calls.append(params)
-        return super().tally(params)
+        return super().turn(params)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -609,7 +611,7 @@ def test_a_second_pass_is_taken_exactly_when_digits_would_be_lost(kind):
         x, tight = far_case(kind, sd)
         for params in (tight, widened(tight, sd)):
             Counting.calls.clear()
-            plain = Model(kind).tally(params)(x)[0]
+            plain = Model(kind).expect(x, params)[0]
             needed = (fast.lost(plain) > 1e-11 / EPS).any()
             Counting(kind).sweep([x], params)
             assert len(Counting.calls) == 1 + needed
@@ -631,10 +633,12 @@ def test_moments_of_blocks_add_whatever_their_origins(seed, kind, other):
     one, two = rng.normal(size=(2, 3, 3))
     two = one if other == "same" else two
     cuts = (slice(0, 20), one), (slice(20, 60), two)
-    parts = [model.summarise(x[c], resp[c], origin=o) for c, o in cuts]
+    parts = [
+        model.summarise(x[c], Labels(resp[c]), origin=o) for c, o in cuts
+    ]
     total = sum(parts)
     assert np.array_equal(total.origin, one)
-    whole = gaussians.Model(kind).summarise(x, resp, origin=one)
+    whole = gaussians.Model(kind).summarise(x, Labels(resp), origin=one)
     close(total.counts, whole.counts, rtol=1e-13)
     close(total.first, whole.first, rtol=0, atol=1e-11)
     kept = gaussians.KINDS[kind].keep(whole.second)
@@ -648,8 +652,8 @@ def test_moments_of_blocks_add_whatever_their_origins(seed, kind, other):
 def test_moments_take_their_own_means_for_origin(kind):
     x, _, rng = random_case(0, kind, n=60)
     resp, times = rng.dirichlet(np.ones(3), size=60), np.arange(60) % 3.0
-    found = Model(kind).summarise(x + 1e6, resp, times)
-    wanted = gaussians.Model(kind).summarise(x, resp, times)
+    found = Model(kind).summarise(x + 1e6, Labels(resp), times)
+    wanted = gaussians.Model(kind).summarise(x, Labels(resp), times)
     # Numbers near 1e6 are 1e-10 apart, and so are then the points.
     pairs = next_params(found, kind), next_params(wanted, kind)
     close(pairs[0].means - 1e6, pairs[1].means, rtol=0, atol=1e-8)
@@ -658,9 +662,9 @@ def test_moments_take_their_own_means_for_origin(kind):
 
 def test_moments_start_at_nothing_and_refuse_what_is_not_theirs():
     x, start, _ = random_case(0, "diag")
-    moments, _ = Model("diag").tally(start)(x)
+    moments, _ = Model("diag").expect(x, start)
     assert 0 + moments is moments
-    other, _ = Model("full").tally(random_case(0, "full")[1])(x)
+    other, _ = Model("full").expect(x, random_case(0, "full")[1])
     with pytest.raises(TypeError):
         moments + other
     with pytest.raises(TypeError):
@@ -674,8 +678,8 @@ def test_scaled_moments_are_those_of_points_that_count_so_much(kind):
     x, _, rng = random_case(0, kind, n=30)
     resp = rng.dirichlet(np.ones(3), size=30)
     model, zero = Model(kind), np.zeros(2)
-    one = model.summarise(x, resp, origin=zero).scaled(0.25)
-    other = model.summarise(x, resp, np.full(30, 0.25), origin=zero)
+    one = model.summarise(x, Labels(resp), origin=zero).scaled(0.25)
+    other = model.summarise(x, Labels(resp), np.full(30, 0.25), origin=zero)
     for name in ("counts", "first", "second", "origin"):
         close(getattr(one, name), getattr(other, name), rtol=0, atol=1e-13)
     assert isinstance(one, Moments)
@@ -749,7 +753,7 @@ def test_the_posterior_of_far_points_is_no_nan(kind, size, scale):
     _, start, _ = random_case(0, kind)
     unit = Unit(np.array([5.0, -3.0]), np.full(2, scale))
     x = size * np.array([[1.0, 0], [-1, 1], [0.5, -1], [-1, -1]])
-    resp, logs = Model(kind, unit=unit).tally(start).posterior(x)
+    resp, logs = Model(kind, unit=unit).turn(start).posterior(x)
     close(resp.sum(axis=1), np.ones(4), rtol=1e-12)
     assert (resp >= 0).all()
     assert (logs < 0).all()
@@ -760,7 +764,7 @@ def test_a_point_that_is_too_far_goes_to_the_widest_component(kind):
     params = far_case(kind, 0.5)[1]
     for size in (1e100, 1e160, 1e300):
         x = size * np.array([[1.0, 0.3], [-0.2, 1]])
-        resp = Model(kind).tally(params).posterior(x).resp
+        resp = Model(kind).turn(params).posterior(x).resp
         close(resp, [[1, 0], [1, 0]], rtol=0, atol=1e-12)
 
 
@@ -772,7 +776,7 @@ def turn(kind, model=Model):
     x, start, rng = random_case(7, kind)
     times = rng.integers(0, 4, len(x)).astype(float)
     slow, wanted = readable(x, start, kind, times)
-    moments, got = model(kind, scratch=1).sweep([(x, times)], start)
+    moments, got = model(kind, scratch=1).sweep([Block(x, times)], start)
     far = [
         abs(one - other).max() / abs(other).max()
         for one, other in zip(
@@ -805,8 +809,10 @@ def joined(kind, model=Model):
     x, _, rng = random_case(1, kind)
     resp, model = rng.dirichlet(np.ones(3), size=len(x)), model(kind)
     halves = slice(0, 50), slice(50, None)
-    total = sum(model.summarise(x[cut], resp[cut]) for cut in halves)
-    whole = gaussians.Model(kind).summarise(x, resp)
+    total = sum(
+        model.summarise(x[cut], Labels(resp[cut])) for cut in halves
+    )
+    whole = gaussians.Model(kind).summarise(x, Labels(resp))
     pairs = next_params(total, kind), next_params(whole, kind)
     return abs(pairs[0].covariances - pairs[1].covariances).max()
 
@@ -1052,8 +1058,10 @@ def test_a_start_of_responsibilities_serves_blocks():
     resp = starts.random(len(x), 3, rng)
     model = Model("full")
     halves = slice(0, 100), slice(100, None)
-    total = sum(model.summarise(x[cut], resp[cut]) for cut in halves)
-    slow = gaussians.Model("full").summarise(x, resp)
+    total = sum(
+        model.summarise(x[cut], Labels(resp[cut])) for cut in halves
+    )
+    slow = gaussians.Model("full").summarise(x, Labels(resp))
     for one, other in zip(
         next_params(total, "full"), next_params(slow, "full"), strict=True
     ):

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from sklearn.cluster import KMeans
 
 from emlib import bound, datasets, em, fit, kmeans
-from emlib.loop import next_turn
+from emlib.loop import Labels, next_turn
 
 SEEDS = range(5)
 MODEL = kmeans.Model()
@@ -127,7 +127,9 @@ def test_squares_about_a_place_split_exactly(seed):
 def test_the_mean_has_the_least_squares(seed):
     x, params = cloud(seed)
     z = np.random.default_rng(seed).integers(4, size=len(x))
-    means = MODEL.maximise(MODEL.summarise(x, sides(z, 4)), params).means
+    means = MODEL.maximise(
+        MODEL.summarise(x, Labels(sides(z, 4))), params
+    ).means
     for k, mean in enumerate(means):
         mine = x[z == k]
         np.testing.assert_allclose(
@@ -177,7 +179,7 @@ def test_statistics_are_sums_over_the_points(seed):
     rng = np.random.default_rng(seed)
     resp = rng.dirichlet(np.ones(4), size=len(x))
     often, origin = rng.integers(1, 4, size=len(x)), rng.normal(size=3)
-    found = MODEL.summarise(x, resp, often, origin)
+    found = MODEL.summarise(x, Labels(resp), often, origin)
     counts, sums = np.zeros(4), np.zeros((4, 3))
     for n, k in product(range(len(x)), range(4)):
         counts[k] += often[n] * resp[n, k]
@@ -195,9 +197,9 @@ def test_a_shift_of_the_origin_is_exact(seed):
     x = rng.integers(-40, 40, size=(12, 2)) / 4
     here, there = rng.integers(-40, 40, size=(2, 2)) / 4
     resp = sides(rng.integers(3, size=12), 3)
-    one = MODEL.summarise(x[:5], resp[:5], origin=here)
-    other = MODEL.summarise(x[5:], resp[5:], origin=there)
-    both = MODEL.summarise(x, resp, origin=here)
+    one = MODEL.summarise(x[:5], Labels(resp[:5]), origin=here)
+    other = MODEL.summarise(x[5:], Labels(resp[5:]), origin=there)
+    both = MODEL.summarise(x, Labels(resp), origin=here)
     total = one + other
     assert (total.origin == here).all()
     assert (total.counts == both.counts).all()
@@ -206,7 +208,7 @@ def test_a_shift_of_the_origin_is_exact(seed):
 
 
 def test_statistics_add_to_statistics_only():
-    one = MODEL.summarise(np.ones((2, 1)), np.ones((2, 1)))
+    one = MODEL.summarise(np.ones((2, 1)), Labels(np.ones((2, 1))))
     with pytest.raises(TypeError):
         one + 1
     with pytest.raises(TypeError):
@@ -220,8 +222,8 @@ def test_far_from_zero_the_means_keep_their_digits(seed):
     near = far - 2.0**30
     z = cdist(near, params.means).argmin(axis=1)
     resp = sides(z, 4)
-    blocks = MODEL.summarise(far[:9], resp[:9])
-    blocks = blocks + MODEL.summarise(far[9:], resp[9:])
+    blocks = MODEL.summarise(far[:9], Labels(resp[:9]))
+    blocks = blocks + MODEL.summarise(far[9:], Labels(resp[9:]))
     means = MODEL.maximise(blocks).means - 2.0**30
     right = [near[z == k].mean(axis=0) for k in range(4)]
     # A number near 1e9 is stored to within 1.2e-7.
@@ -286,7 +288,7 @@ def test_an_empty_cluster_keeps_its_centre():
 def test_an_empty_cluster_without_a_centre_is_named():
     x = np.array([[0.0], [1.0]])
     with pytest.raises(FloatingPointError, match="cluster 1 has none"):
-        MODEL.maximise(MODEL.summarise(x, sides([0, 0], 3)))
+        MODEL.maximise(MODEL.summarise(x, Labels(sides([0, 0], 3))))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -20,7 +20,7 @@ from emlib import (
     squarem,
     sweep,
 )
-from emlib.loop import Step
+from emlib.loop import Labels, Step
 from emlib.scale import blocks
 
 SEEDS = range(6)
@@ -273,9 +273,11 @@ def test_the_cold_limit_of_gaussians_is_k_means(d, seed):
     # At 1e-12 only T log T is left of the difference: 3e-11 a feature.
     assert (soft == resp).all()
     assert energy.sum() == pytest.approx(inertia, rel=0, abs=1e-10 * len(x))
-    statistics = gaussians.Model().summarise(x, soft)
+    statistics = gaussians.Model().summarise(x, Labels(soft))
     centroids = [x[side].mean(axis=0) for side in resp.T == 1]  # (k, d)
-    lloyd = kmeans.Model().maximise(kmeans.Model().summarise(x, resp))
+    lloyd = kmeans.Model().maximise(
+        kmeans.Model().summarise(x, Labels(resp))
+    )
     # Means of some dozens of numbers below 10: a few roundings.
     for got in (statistics.means(), lloyd.means):
         np.testing.assert_allclose(got, centroids, rtol=0, atol=1e-13)
@@ -358,10 +360,10 @@ def test_a_broken_law_is_named_with_what_was_measured():
 
 def test_a_model_that_cannot_answer_breaks_the_law_it_was_asked():
     class NoMultiplicity(coins.Model):
-        def summarise(self, x, resp, multiplicity=None, origin=None):
+        def summarise(self, x, posterior, multiplicity=None, origin=None):
             if multiplicity is not None:
                 raise TypeError("no multiplicity here")
-            return super().summarise(x, resp)
+            return super().summarise(x, posterior)
 
     _, x, start, rng = case("coins", 0)
     with pytest.raises(AssertionError, match=r"weigh: .* measured nan"):

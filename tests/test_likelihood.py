@@ -12,6 +12,7 @@ from scipy.stats import binom
 
 from emlib import coins
 from emlib.datasets import labelled_coins
+from emlib.loop import Labels
 
 SEEDS = range(5)
 
@@ -142,7 +143,7 @@ def test_no_other_fraction_explains_the_table_better():
 def test_known_labels_are_responsibilities_of_0_and_1():
     x, z = labelled_coins()
     model = coins.Model()
-    params = model.maximise(model.summarise(x, np.eye(2)[z]))
+    params = model.maximise(model.summarise(x, Labels(np.eye(2)[z])))
     assert params.means.tolist() == [22 / 30, 2 / 20]
 
 
@@ -256,7 +257,7 @@ def test_a_row_without_heads_claims_certainty():
     """The failure of the chapter: an edge, not a peak."""
     model = coins.Model()
     row = np.array([[0, 10]])
-    params = model.maximise(model.summarise(row, np.array([[1.0]])))
+    params = model.maximise(model.summarise(row, Labels(np.array([[1.0]]))))
     assert params.means[0] == 0
     assert params.means[0] * (1 - params.means[0]) / 10 == 0
     inside = 1e-6

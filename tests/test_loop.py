@@ -18,6 +18,7 @@ from scipy.stats import binom, poisson
 
 from emlib import coins, datasets, em, fit, loop, sweep
 from emlib.bound import Posterior, bound, normalise
+from emlib.loop import Block, Labels
 
 SEEDS = range(5)
 FAIR = np.array([0.5, 0.5])
@@ -56,9 +57,9 @@ class Metered:
         self.calls["E"] += 1
         return self.model.e_step(x, params)
 
-    def summarise(self, x, resp, multiplicity=None):
+    def summarise(self, x, posterior, multiplicity=None):
         self.calls["S"] += 1
-        return self.model.summarise(x, resp, multiplicity)
+        return self.model.summarise(x, posterior, multiplicity)
 
     def maximise(self, statistics, previous=None):
         self.calls["M"] += 1
@@ -74,7 +75,8 @@ class Poissons:
     def e_step(self, x, params):
         return normalise(self.log_joint(x, params))
 
-    def summarise(self, x, resp, multiplicity=None):
+    def summarise(self, x, posterior, multiplicity=None):
+        resp = posterior.resp
         if multiplicity is not None:
             resp = multiplicity[:, None] * resp
         return np.vstack([resp.sum(axis=0), x.T @ resp])
@@ -94,7 +96,7 @@ class Scripted:
         turn = min(params[0], len(self.bounds) - 1)
         return Posterior(np.ones((1, 1)), np.array([self.bounds[turn]]))
 
-    def summarise(self, x, resp, multiplicity=None):
+    def summarise(self, x, posterior, multiplicity=None):
         return None
 
     def maximise(self, statistics, previous=None):
@@ -211,7 +213,7 @@ def test_blocks_add_up_to_the_whole(seed, counted):
     times = rng.integers(0, 4, size=40) if counted else np.ones(40, int)
     cuts = np.sort(rng.choice(np.arange(1, 40), size=5, replace=False))
     parts = np.split(np.arange(40), cuts)
-    blocks = [(x[p], times[p]) if counted else x[p] for p in parts]
+    blocks = [Block(x[p], times[p]) if counted else x[p] for p in parts]
     statistics, total = sweep(coins.Model(), iter(blocks), params)
     joint = joint_by_scipy(x, params)
     resp = times[:, None] * joint / joint.sum(axis=1, keepdims=True)
@@ -240,7 +242,7 @@ def test_a_loop_over_sweeps_is_the_loop(seed):
 
 
 def test_zero_and_statistics_is_statistics_and_all_else_is_refused():
-    statistics = FIXED.summarise(TABLE, FIXED.e_step(TABLE, START).resp)
+    statistics = FIXED.summarise(TABLE, FIXED.e_step(TABLE, START))
     assert sum([statistics]) is statistics
     for other in (1, 0.5, None, (1, 2)):
         with pytest.raises(TypeError):
@@ -339,9 +341,10 @@ def test_a_bound_that_is_no_number_raises_and_names_the_turn():
 
 def test_a_wrong_m_step_shows_in_the_history():
     class Careless(coins.Model):
-        def summarise(self, x, resp, multiplicity=None):
+        def summarise(self, x, posterior, multiplicity=None):
+            resp = posterior.resp
             half = np.full_like(resp, 0.5)
-            return super().summarise(x, half, multiplicity)
+            return super().summarise(x, Labels(half), multiplicity)
 
     right = fit(FIXED, TABLE, START)
     wrong = fit(Careless(learn_weights=False), TABLE, right.params)
@@ -390,31 +393,35 @@ def test_the_loop_imports_only_the_standard_library():
     assert {name.split(".")[0] for name in found} <= sys.stdlib_module_names
 
 
-def test_sweep_wants_a_block_and_takes_only_plain_pairs_apart():
+def test_sweep_wants_a_block_and_takes_only_blocks_apart():
     params = coins.Params(np.array([0.5, 0.5]), np.array([0.6, 0.5]))
     with pytest.raises(ValueError, match="at least one"):
         sweep(coins.Model(), [], params)
     with pytest.raises((AttributeError, TypeError, ValueError)):
         sweep(coins.Model(), [datasets.labelled_coins()], params)
+    with pytest.raises((AttributeError, TypeError, ValueError)):
+        sweep(coins.Model(), [(TABLE, np.ones(len(TABLE)))], params)
 
 
 class InOnePass(coins.Model):
-    """A model whose tally counts its calls; its E-step refuses."""
+    """A model whose one pass counts its calls; its E-step refuses."""
 
     calls: ClassVar = Counter()
 
     def e_step(self, x, params):
         raise AssertionError("both steps are one")
 
-    def tally(self, params):
-        self.calls["tally"] += 1
-        one = FIXED.tally(params)
+    def expect(self, x, params, multiplicity=None):
+        self.calls["block"] += 1
+        return FIXED.expect(x, params, multiplicity)
 
-        def of(x, multiplicity=None):
-            self.calls["block"] += 1
-            return one(x, multiplicity)
 
-        return of
+class InItsOwnWay(InOnePass):
+    """A model that goes over all blocks itself, the last one first."""
+
+    def sweep(self, blocks, params, mapper=map):
+        each = [self.expect(x, params) for x in reversed(list(blocks))]
+        return sum(part for part, _ in each), sum(rest for _, rest in each)
 
 
 def same(one, other):
@@ -428,19 +435,19 @@ def same(one, other):
 
 @pytest.mark.parametrize("counted", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_sweep_takes_the_tally_where_there_is_one(seed, counted):
+def test_a_sweep_takes_the_one_pass_where_there_is_one(seed, counted):
     x, params, rng = random_coins(seed, n=40)
     times = rng.uniform(0, 3, size=40)
     blocks = [
-        (x[cut], times[cut]) if counted else x[cut]
+        Block(x[cut], times[cut]) if counted else x[cut]
         for cut in (slice(0, 7), slice(7, 8), slice(8, 40))
     ]
     model = InOnePass(learn_weights=False)
     model.calls.clear()
     got = sweep(model, iter(blocks), params)
-    assert model.calls == {"tally": 1, "block": 3}
+    assert model.calls == {"block": 3}
     assert same(got, sweep(FIXED, blocks, params))
-    # Metered has no tally, so the sweep does the two steps itself.
+    # Metered has no `expect`, so the sweep does the two steps itself.
     meter = Metered(FIXED)
     wanted = sweep(meter, blocks, params)
     assert meter.calls == {"E": 3, "S": 3}
@@ -450,6 +457,16 @@ def test_a_sweep_takes_the_tally_where_there_is_one(seed, counted):
         np.testing.assert_allclose(
             getattr(got[0], name), getattr(wanted[0], name), rtol=1e-12
         )
+
+
+def test_a_model_may_sweep_in_its_own_way():
+    x, params, _ = random_coins(3, n=40)
+    model = InItsOwnWay(learn_weights=False)
+    model.calls.clear()
+    got = sweep(model, [x[:30], x[30:]], params)
+    assert model.calls == {"block": 2}
+    wanted = sweep(FIXED, [x[30:], x[:30]], params)
+    np.testing.assert_array_equal(got[0].heads, wanted[0].heads)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

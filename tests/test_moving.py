@@ -16,6 +16,7 @@ from test_book import cells
 
 from emlib import coins, datasets, em, fit, gaussians, kmeans
 from emlib.bound import bound, normalise
+from emlib.loop import Labels
 
 BOOK = Path(__file__).parents[1] / "book"
 
@@ -62,7 +63,7 @@ def test_each_arch_is_the_bound_and_touches_at_the_ring():
         touch = [frame["at"], *ring["x"], *ring["y"]]
         wanted = [place, place, log_evidence.sum()]
         np.testing.assert_allclose(touch, wanted, rtol=0, atol=6e-5)
-        top = model.maximise(model.summarise(x, resp)).means[0]
+        top = model.maximise(model.summarise(x, Labels(resp))).means[0]
         joint, (_, there) = posterior(top)
         ends = [bound(joint, resp), there.sum()]
         np.testing.assert_allclose(dot["x"], [top], rtol=0, atol=6e-5)
@@ -85,7 +86,7 @@ def test_each_turns_ellipses_and_shares_are_the_loops():
             before = (
                 resp if turn == 1 else names["runs"][key][turn - 1].resp
             )
-            params = model.maximise(model.summarise(x, before))
+            params = model.maximise(model.summarise(x, Labels(before)))
             resp = model.e_step(x, params).resp
             assert step.turn == turn
             check_ellipses(frame["marks"], params)

@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from emlib import coins, gaussians, kmeans, laws
 from emlib.bound import Posterior
 from emlib.coins import Params, Statistics
+from emlib.loop import Labels
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -116,16 +117,17 @@ class NoCoefficient(coins.Model):
 class Swapped(coins.Model):
     """Swap heads and tails in the M-step."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
-        return super().summarise(x[:, ::-1], resp, multiplicity)
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
+        resp = posterior.resp
+        return super().summarise(x[:, ::-1], Labels(resp), multiplicity)
 
 
 class RowsForTosses(coins.Model):
     """Average the rows' shares of heads, whatever their tosses."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
         shares = x / x.sum(axis=1, keepdims=True)  # (n, 2)
-        return super().summarise(shares, resp, multiplicity)
+        return super().summarise(shares, posterior, multiplicity)
 
 
 class WeightsByTosses(coins.Model):
@@ -173,23 +175,23 @@ class FirstCoinHeld(coins.Model):
 class MultiplicityIgnored(coins.Model):
     """Forget how often a row counts."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
-        return super().summarise(x, resp)
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
+        return super().summarise(x, posterior)
 
 
 class MultiplicityTwice(coins.Model):
     """Count the multiplicity twice."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
         twice = None if multiplicity is None else multiplicity**2
-        return super().summarise(x, resp, twice)
+        return super().summarise(x, posterior, twice)
 
 
 class Averages(coins.Model):
     """Return averages for sums; they do not add."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
-        s = super().summarise(x, resp, multiplicity)
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
+        s = super().summarise(x, posterior, multiplicity)
         return Statistics(
             s.counts / len(x), s.heads / len(x), s.tails / len(x)
         )
@@ -198,18 +200,19 @@ class Averages(coins.Model):
 class LastRowLost(coins.Model):
     """Stop one row early."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
+        resp = posterior.resp
         cut = None if multiplicity is None else multiplicity[:-1]
-        return super().summarise(x[:-1], resp[:-1], cut)
+        return super().summarise(x[:-1], Labels(resp[:-1]), cut)
 
 
 class ByPosition(coins.Model):
     """Let later rows count a little more."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
         later = 1 + 0.01 * np.arange(len(x))  # (n,)
         both = later if multiplicity is None else later * multiplicity
-        return super().summarise(x, resp, both)
+        return super().summarise(x, posterior, both)
 
 
 class AcrossPoints(gaussians.Model):
@@ -458,23 +461,23 @@ class HalfOffDiagonal(gaussians.Model):
 class TimesIgnored(gaussians.Model):
     """Forget how often a point counts."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
-        return super().summarise(x, resp, None, origin)
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
+        return super().summarise(x, posterior, None, origin)
 
 
 class TimesSquared(gaussians.Model):
     """Count the multiplicity twice."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
         twice = None if multiplicity is None else multiplicity**2
-        return super().summarise(x, resp, twice, origin)
+        return super().summarise(x, posterior, twice, origin)
 
 
 class MeansForSums(gaussians.Model):
     """Return averages for sums; they do not add."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
-        s = super().summarise(x, resp, multiplicity, origin)
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
+        s = super().summarise(x, posterior, multiplicity, origin)
         return replace(
             s,
             counts=s.counts / len(x),
@@ -486,9 +489,10 @@ class MeansForSums(gaussians.Model):
 class LastPointLost(gaussians.Model):
     """Stop one point early."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
+        resp = posterior.resp
         cut = None if multiplicity is None else multiplicity[:-1]
-        return super().summarise(x[:-1], resp[:-1], cut, origin)
+        return super().summarise(x[:-1], Labels(resp[:-1]), cut, origin)
 
 
 @dataclass(frozen=True)
@@ -507,8 +511,8 @@ class OneOrigin(gaussians.Statistics):
 class OriginForgotten(gaussians.Model):
     """Add the moments of blocks without moving them to one origin."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
-        s = super().summarise(x, resp, multiplicity, origin)
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
+        s = super().summarise(x, posterior, multiplicity, origin)
         return OneOrigin(s.counts, s.origin, s.first, s.second)
 
 
@@ -529,17 +533,17 @@ class NoCross(gaussians.Statistics):
 class CrossTermsLost(gaussians.Model):
     """Move moments to another origin without their cross terms."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
-        s = super().summarise(x, resp, multiplicity, origin)
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
+        s = super().summarise(x, posterior, multiplicity, origin)
         return NoCross(s.counts, s.origin, s.first, s.second)
 
 
 class AboutZero(gaussians.Model):
     """Take the mean of squares less the square of the mean."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
         zero = np.zeros(x.shape[1])  # (d,)
-        return super().summarise(x, resp, multiplicity, zero)
+        return super().summarise(x, posterior, multiplicity, zero)
 
 
 class VarianceForDeviation(gaussians.Model):
@@ -674,18 +678,18 @@ class FirstCentreHeld(kmeans.Model):
 class LaterCountMore(kmeans.Model):
     """Let later points count a little more."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
         later = 1 + 0.01 * np.arange(len(x))  # (n,)
         both = later if multiplicity is None else later * multiplicity
-        return super().summarise(x, resp, both, origin)
+        return super().summarise(x, posterior, both, origin)
 
 
 class TimesForSumsOnly(kmeans.Model):
     """Multiply the sums by the multiplicity, but not the counts."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
-        counts = super().summarise(x, resp, None, origin).counts
-        right = super().summarise(x, resp, multiplicity, origin)
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
+        counts = super().summarise(x, posterior, None, origin).counts
+        right = super().summarise(x, posterior, multiplicity, origin)
         return replace(right, counts=counts)
 
 
@@ -704,8 +708,8 @@ class SumsOnly(kmeans.Statistics):
 class OriginLost(kmeans.Model):
     """Add the sums of blocks without moving them to one origin."""
 
-    def summarise(self, x, resp, multiplicity=None, origin=None):
-        s = super().summarise(x, resp, multiplicity, origin)
+    def summarise(self, x, posterior, multiplicity=None, origin=None):
+        s = super().summarise(x, posterior, multiplicity, origin)
         return SumsOnly(s.counts, s.origin, s.sums)
 
 
@@ -746,7 +750,7 @@ def moments(case):
         "diag": np.array([np.diag(matrix) for matrix in each]),
         "spherical": np.array([np.trace(matrix) / 2 for matrix in each]),
     }[case.model.covariance_type]
-    got = case.model.maximise(case.model.summarise(x, resp))
+    got = case.model.maximise(case.model.summarise(x, Labels(resp)))
     return max(map(far, got, (shares, means, wanted)))
 
 
@@ -773,7 +777,7 @@ def origin(case):
     model, x, resp = case.model, case.x, case.resp()
     anywhere = 5 * case.rng.normal(size=(resp.shape[1], x.shape[1]))
     one, *others = (
-        model.maximise(model.summarise(x, resp, origin=at))
+        model.maximise(model.summarise(x, Labels(resp), origin=at))
         for at in (None, anywhere[0], anywhere)
     )
     return max(max(map(far, one, other)) for other in others)
@@ -796,7 +800,7 @@ def shift(case):
     )
     resp = case.resp()
     one, other = (
-        model.maximise(model.summarise(x, resp), previous=before)
+        model.maximise(model.summarise(x, Labels(resp)), previous=before)
         for x, before in ((near, params), (near + SHIFT, moved))
     )
     # The means alone are rounded, to that grid.
@@ -812,7 +816,7 @@ def ridge(case):
     """Return how far the ridge is from being added once, at the end."""
     resp = case.resp()
     bare, ridged = (
-        model.maximise(model.summarise(case.x, resp))
+        model.maximise(model.summarise(case.x, Labels(resp)))
         for model in (case.model, replace(case.model, reg_covar=0.5))
     )
     eye = 0.5 * np.eye(case.x.shape[1])  # (d, d)
@@ -831,7 +835,7 @@ def empty(case):
     """Return how far the centre of an empty cluster moves."""
     previous = case.params
     resp = np.eye(len(previous.means))[np.zeros(len(case.x), int)]
-    statistics = case.model.summarise(case.x, resp)
+    statistics = case.model.summarise(case.x, Labels(resp))
     means = case.model.maximise(statistics, previous=previous).means
     return far(means[1:], previous.means[1:])
 

@@ -15,6 +15,7 @@ ops = keras.ops
 from emlib import gaussians  # noqa: E402
 from emlib.capsules import routing  # noqa: E402
 from emlib.capsules.routing import route  # noqa: E402
+from emlib.loop import Labels  # noqa: E402
 
 SEEDS = range(4)
 
@@ -101,7 +102,7 @@ def test_with_equal_votes_and_shares_for_activations_it_is_a_mixture(seed):
     x = rng.normal(size=(60, 3))
     resp = rng.dirichlet(np.ones(4), size=60)
     model = gaussians.Model("diag")
-    params = model.maximise(model.summarise(x, resp))
+    params = model.maximise(model.summarise(x, Labels(resp)))
     votes = np.repeat(x[:, :, None], 4, axis=2)  # (i, h, j)
     ours = resp
     for _ in range(20):
@@ -112,7 +113,7 @@ def test_with_equal_votes_and_shares_for_activations_it_is_a_mixture(seed):
         np.testing.assert_allclose(
             ops.convert_to_numpy(ours), theirs, rtol=0, atol=1e-10
         )
-        params = model.maximise(model.summarise(x, theirs))
+        params = model.maximise(model.summarise(x, Labels(theirs)))
 
 
 def inside(seed, i=7, j=3, h=4):

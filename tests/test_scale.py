@@ -11,7 +11,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from emlib import coins, em, fit, scale, squarem, sweep
-from emlib.scale import Blocked, blocks, threads
+from emlib.scale import InBlocks, blocks, threads
 
 SEEDS = range(2)
 
@@ -53,7 +53,7 @@ def test_a_blocked_loop_is_the_loop(seed, loop, size, counted, learn):
     multiplicity = times if counted else None
     model = coins.Model(learn_weights=learn)
     whole = loop(model, x, begin, multiplicity)
-    parts = loop(Blocked(model), blocks(x, multiplicity, size), begin)
+    parts = loop(InBlocks(model), blocks(x, multiplicity, size), begin)
     before = -np.inf
     for one, other in islice(zip(whole, parts, strict=True), 6):
         if one.bound - before < 1e-8:
@@ -70,23 +70,23 @@ def test_a_blocked_loop_is_the_loop(seed, loop, size, counted, learn):
 def test_a_blocked_fit_is_the_fit(size):
     x, begin, times = random_rows(20)
     one = fit(coins.Model(), x, begin, times)
-    other = fit(Blocked(coins.Model()), blocks(x, times, size), begin)
+    other = fit(InBlocks(coins.Model()), blocks(x, times, size), begin)
     assert other.turns == one.turns
     np.testing.assert_allclose(other.history, one.history, rtol=1e-12)
 
 
 def test_the_e_step_keeps_no_responsibilities():
     x, begin, _ = random_rows(0)
-    model = Blocked(coins.Model())
+    model = InBlocks(coins.Model())
     posterior = model.e_step(blocks(x, size=5), begin)
-    assert isinstance(posterior.resp, coins.Statistics)
+    assert isinstance(posterior.statistics, coins.Statistics)
     assert posterior.log_evidence.shape == (1,)
-    assert model.summarise(None, posterior.resp) is posterior.resp
+    assert model.summarise(None, posterior) is posterior.statistics
 
 
 def test_a_blocked_model_packs_as_its_model_does():
     _, begin, _ = random_rows(0)
-    model, blocked = coins.Model(), Blocked(coins.Model())
+    model, blocked = coins.Model(), InBlocks(coins.Model())
     vector = blocked.pack(begin)
     assert (vector == model.pack(begin)).all()
     for a, b in zip(blocked.unpack(vector, begin), begin, strict=True):
@@ -207,12 +207,12 @@ def test_threads_change_no_bit(four_cores, monkeypatch, size, counted):
     parts = blocks(x, times if counted else None, size)
     model = coins.Model()
     wanted, total = sweep(model, parts, begin)
-    plain = fit(Blocked(model), parts, begin, max_turns=5)
+    plain = fit(InBlocks(model), parts, begin, max_turns=5)
     for allowed in ("1", "2", "3"):
         monkeypatch.setenv("OMP_NUM_THREADS", allowed)
         with threads(len(parts)) as mapper:
             got, again = sweep(model, parts, begin, mapper)
-            looped = fit(Blocked(model, mapper), parts, begin, max_turns=5)
+            looped = fit(InBlocks(model, mapper), parts, begin, max_turns=5)
         assert again == total
         for field in ("counts", "heads", "tails"):
             assert (getattr(got, field) == getattr(wanted, field)).all()
@@ -226,5 +226,5 @@ def test_blocks_of_a_model_without_a_tally_are_the_loop_too():
     x, begin, times = random_rows(4)
     one = fit(TwoSteps(), x, begin, times, max_turns=20)
     parts = blocks(x, times, 5)
-    other = fit(Blocked(TwoSteps()), parts, begin, max_turns=20)
+    other = fit(InBlocks(TwoSteps()), parts, begin, max_turns=20)
     np.testing.assert_allclose(other.history, one.history, rtol=1e-12)

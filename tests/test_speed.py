@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from scipy.stats import beta, binom
 
 from emlib import coins, datasets, em, laws, speed, squarem
-from emlib.loop import Step, next_turn
+from emlib.loop import Labels, Step, next_turn
 
 SEEDS = range(5)
 FAIR = np.array([0.5, 0.5])
@@ -499,7 +499,7 @@ def test_pseudo_counts_maximise_q_plus_log_prior(seed):
     x, begin, _ = random_coins(seed)
     resp = FIXED.e_step(x, begin).resp
     heads, tails = x.T @ resp
-    found = Cautious().maximise(FIXED.summarise(x, resp)).means
+    found = Cautious().maximise(FIXED.summarise(x, Labels(resp))).means
     a, b = Cautious.a, Cautious.b
     np.testing.assert_allclose(
         found, (heads + a) / (heads + a + tails + b), rtol=1e-14

@@ -13,6 +13,7 @@ from scipy.stats import binom
 
 from emlib.bound import normalise
 from emlib.coins import Model
+from emlib.loop import Labels
 
 SEEDS = range(5)
 
@@ -117,7 +118,7 @@ def test_the_package_uses_counts_over_total(seed):
     rng = np.random.default_rng(seed)
     x, resp = rng.integers(1, 9, size=(7, 2)), rng.dirichlet([1, 1, 1], 7)
     model = Model()
-    weights = model.maximise(model.summarise(x, resp)).weights
+    weights = model.maximise(model.summarise(x, Labels(resp))).weights
     best = (resp @ np.log(weights)).sum()
     for other in rng.dirichlet([1, 1, 1], 200):
         assert (resp @ np.log(other)).sum() <= best

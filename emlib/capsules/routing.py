@@ -682,9 +682,10 @@ class Routing:
         return rate[turn] if hasattr(rate, "__len__") else rate
 
     def summarise(
-        self, x: Any, resp: Any, multiplicity: Any = None
+        self, x: Any, posterior: Any, multiplicity: Any = None
     ) -> Statistics:
         """Return the moments of the votes; the activations weigh them."""
+        resp = posterior.resp  # (i, ..., j)
         if multiplicity is None:
             multiplicity = ops.ones_like(resp[..., 0])  # (i, ...)
         return m_step(x, resp, multiplicity)

@@ -29,8 +29,8 @@ from emlib.estimators.checks import (
     whole,
 )
 from emlib.estimators.records import plain, read, write
-from emlib.loop import Step, em, next_turn
-from emlib.scale import Blocked, blocks, threads
+from emlib.loop import Labels, Step, em, next_turn
+from emlib.scale import InBlocks, blocks, threads
 from emlib.shapes import Counts, PerComponent, PerPoint, Table
 from emlib.speed import cycle
 
@@ -219,7 +219,7 @@ class CoinMixture(DensityMixin, BaseEstimator):
             runs.append(self._climb(rows, start))
         best = max(runs, key=lambda run: run.bounds[-1])
         self._remember(best, rows)
-        _warn_of_idle(best.step.resp.counts)
+        _warn_of_idle(best.step.posterior.statistics.counts)
         if self.max_iter > 0 and not self.converged_:
             warn_of_more(self.history_, self.n_iter_, self.tol)
         return self
@@ -484,7 +484,7 @@ class CoinMixture(DensityMixin, BaseEstimator):
         """Return what EM makes of a start."""
         some, parts = self.tol * _size(rows), _parts(rows, len(start.means))
         with threads(len(parts)) as mapper:
-            step = next(em(Blocked(self._model(), mapper), parts, start))
+            step = next(em(InBlocks(self._model(), mapper), parts, start))
             bounds, converged = [step.bound], False
             while step.turn < self.max_iter and not converged:
                 leap = self.accelerate and self.max_iter - step.turn >= 3
@@ -751,7 +751,7 @@ def _drawn(
     total = coins.Statistics(0 * half, half, half)
     for block, part in blocks(*rows, ROWS):
         resp = starts.spread(_shares(block), seeds)  # (n, k)
-        total += coins.Model().summarise(block, resp, part)
+        total += coins.Model().summarise(block, Labels(resp), part)
     found = coins.Model().maximise(total)
     if weights is None:
         weights = np.repeat(found.weights / copies, copies)  # (k,)

@@ -43,8 +43,8 @@ from emlib.estimators.kmeans import KMeans
 from emlib.estimators.records import plain, read, write
 from emlib.gaussians import Collapse
 from emlib.gaussians_fast import Unit
-from emlib.loop import Step, next_turn
-from emlib.scale import Blocked, blocks, threads
+from emlib.loop import Labels, Step, next_turn
+from emlib.scale import InBlocks, blocks, threads
 from emlib.shapes import Matrix, PerPoint, Points, Table, Vector
 from emlib.speed import cycle
 
@@ -105,17 +105,6 @@ class _Run(NamedTuple):
     objectives: list[float]
     converged: bool
     notes: list[str]
-
-
-@dataclass(frozen=True)
-class _Objective(Blocked):
-    """The loop's model; its bound counts what the prior says, too."""
-
-    def e_step(self, x: Any, params: Any) -> Posterior:
-        """Return the moments in place of `resp`, and the objective."""
-        moments, bound = super().e_step(x, params)
-        model: Any = self.model
-        return Posterior(moments, bound + model.log_prior(params))
 
 
 class _Keeping:
@@ -184,10 +173,13 @@ class _Filling(_Keeping, gaussians_missing.Model):
         """Return the log joint of what is seen, (n, k)."""
         return super().log_joint(_z(x, self.unit), params)
 
-    def e_step(self, x: Points, params: Any) -> Posterior:
+    def e_step(  # type: ignore[override]
+        self, x: Points, params: Any
+    ) -> gaussians_missing.Posterior:
         """Return the posterior; the evidence is that of whole points."""
-        resp, log_evidence = super().e_step(x, params)
-        return Posterior(resp, log_evidence + self.unseen(x))
+        said = super().e_step(x, params)
+        evidence = said.log_evidence + self.unseen(x)  # (n,)
+        return said._replace(log_evidence=evidence)
 
     def unseen(self, x: Points) -> PerPoint:
         """Return what the unit of unseen values would have cost, (n,)."""
@@ -195,25 +187,19 @@ class _Filling(_Keeping, gaussians_missing.Model):
         return unseen
 
     def summarise(
-        self, x: Any, resp: Any, multiplicity: Any = None, _: Any = None
+        self, x: Any, posterior: Any, times: Any = None, _: Any = None
     ) -> Any:
         """Return the statistics of a start."""
-        return super().summarise(_z(x, self.unit), resp, multiplicity)
+        z = _z(x, self.unit)  # (n, d)
+        return super().summarise(z, posterior, times)
 
-    def tally(self, params: Any) -> Callable[..., Any]:
-        """Return a function that does both of a block's steps."""
+    def expect(self, x: Any, params: Any, multiplicity: Any = None) -> Any:
+        """Return the statistics and the bound of a block."""
         gaussians_fast.precisions(params)  # which names what collapsed
-        both = super().tally(params)
-
-        def tally(x: Points, multiplicity: Any = None) -> Any:
-            found, bound = both(_z(x, self.unit), multiplicity)
-            unseen = self.unseen(x)  # (n,)
-            times = (
-                np.ones(len(x)) if multiplicity is None else multiplicity
-            )
-            return found, bound + float(times @ unseen)
-
-        return tally
+        z = _z(x, self.unit)  # (n, d)
+        found, bound = super().expect(z, params, multiplicity)
+        times = np.ones(len(x)) if multiplicity is None else multiplicity
+        return found, bound + float(times @ self.unseen(x))
 
 
 class GaussianMixture(DensityMixin, BaseEstimator):
@@ -498,12 +484,12 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         step = Step(
             batches,
             params,
-            _Objective(model),
+            InBlocks(model),
             _parts(rows, len(params.means)),
             None,
         )
         step = self._sound(step, step, model, notes)
-        moments = step.resp.scaled(1 / size)
+        moments = step.posterior.statistics.scaled(1 / size)
         batches, seen = batches + 1, seen + size
         if past is not None:
             share = (batches + 1) ** -0.6
@@ -758,7 +744,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                     else self._settled(rows, column, model, rng)
                 )
                 self._say(f"Initialization {number}")
-                loop = _Objective(_holding(model, parts), mapper)
+                loop = InBlocks(_holding(model, parts), mapper)
                 step = Step(0, start, loop, parts, None)
                 runs.append(self._climb(step, model, _size(rows), before))
         best = max(runs, key=lambda run: run.objectives[-1])
@@ -872,8 +858,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ):
             full = _filled(x, column)  # (n, d)
             uniform = starts.uniform(*block.shape)  # (n, k)
-            total = total + model.summarise(full, block, times)
-            even = even + model.summarise(full, uniform, times)
+            total = total + model.summarise(full, Labels(block), times)
+            even = even + model.summarise(full, Labels(uniform), times)
         if not total.counts.all():  # a component would start with no row
             total = total + even.scaled(0.01)
         found = column.unit.out_of(model.maximise(total))
@@ -969,10 +955,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         since = began = perf_counter()
         while step.turn < self.max_iter and not converged:
             last, leap = step, self._may_leap(steps)
-            try:
-                step = cycle(step) if leap else next_turn(step)
-            except np.linalg.LinAlgError:  # one of its turns collapsed
-                step = next_turn(step)
+            step = cycle(step) if leap else next_turn(step)
             step = self._sound(step, last, model, notes)
             steps.append(_told(step, model, shifts))
             converged = self._stops(steps, size, before)
@@ -1188,12 +1171,12 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         rows, params = _present(X, weights), self._params()
         unit = _around(params)
         kind = self._fitted_type
-        turn: Any = _Fast(kind, 0.0, None, unit).tally(unit.into(params))
+        turn = _Fast(kind, 0.0, None, unit).turn(unit.into(params))
         shift = float(np.log(unit.scale).sum())
         for x, multiplicity in blocks(*rows[:2], ROWS):
             if _holes(x):
                 model = _Filling(kind, 0.0, None, unit)
-                said = model.e_step(x, unit.into(params))
+                said: Any = model.e_step(x, unit.into(params))
             else:
                 said = turn.posterior(x.astype(np.float64))
             evidence = said.log_evidence - shift  # (n,)
@@ -1231,7 +1214,7 @@ def _shifts(model: Any, size: float) -> tuple[float, float]:
 def _told(step: Step, model: Any, shifts: tuple[float, float]) -> _Told:
     """Return what is kept of a turn, of x and not of z."""
     prior = model.log_prior(step.params)
-    bound = step.bound - prior + shifts[0]
+    bound = step.bound + shifts[0]
     tied = isinstance(step.params, gaussians.Tied)
     prior += shifts[1] * (1 if tied else len(step.params.weights))
     return _Told(step.turn, bound, bound + prior)

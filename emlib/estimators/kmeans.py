@@ -27,7 +27,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from emlib import kmeans, starts
-from emlib.bound import Posterior
 from emlib.estimators.checks import (
     check,
     check_weights,
@@ -37,7 +36,7 @@ from emlib.estimators.checks import (
 )
 from emlib.estimators.records import plain, read, write
 from emlib.loop import Step, em, next_turn, sweep
-from emlib.scale import Blocked, blocks, threads
+from emlib.scale import InBlocks, Summed, blocks, threads
 from emlib.shapes import Centres, PerComponent, PerPoint, Points, Table
 
 __all__ = ["KMeans"]
@@ -82,18 +81,18 @@ class _Worst(NamedTuple):
     times: PerPoint
 
 
-class _Filled(Blocked):
+class _Filled(InBlocks):
     """Blocks whose empty clusters take the worst-explained points."""
 
-    def e_step(self, x: Any, params: Any) -> Posterior:
-        """Return the statistics in place of `resp`, and the bound."""
+    def e_step(self, x: Any, params: Any) -> Summed:
+        """Return the statistics of all blocks, and the bound."""
         total, bound = super().e_step(x, params)
         statistics: Any = total
         empty = np.flatnonzero(statistics.counts == 0)
         if len(empty):
             worst = _worst(x, params, len(empty))
             statistics = _filled(statistics, empty, worst)
-        return Posterior(statistics, bound)
+        return Summed(statistics, bound)
 
 
 class KMeans(
