@@ -219,9 +219,9 @@ def test_threads_change_no_bit(four_cores, monkeypatch, size, counted):
         assert looped.history == plain.history
 
 
-def test_blocks_of_a_model_without_a_tally_are_the_loop_too():
+def test_blocks_of_a_model_without_one_pass_are_the_loop_too():
     class TwoSteps(coins.Model):
-        tally = None
+        expect = None
 
     x, begin, times = random_rows(4)
     one = fit(TwoSteps(), x, begin, times, max_turns=20)
