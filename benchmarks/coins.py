@@ -20,8 +20,14 @@ import numpy as np  # noqa: E402
 from scipy.special import logsumexp  # noqa: E402
 from scipy.stats import binom  # noqa: E402
 
-from emlib import CoinMixture, coins, em, estimators  # noqa: E402
-from emlib.scale import InBlocks, threads  # noqa: E402
+from emlib import CoinMixture, coins, em  # noqa: E402
+from emlib.estimators.coins import distinct_rows  # noqa: E402
+from emlib.scale import (  # noqa: E402
+    InBlocks,
+    Rows,
+    budget,
+    thread_map,
+)
 from results import machine, write  # noqa: E402
 
 REPEATS, TURNS, N = 5, 20, 1_000_000
@@ -44,13 +50,13 @@ def different(x):
 
 def once(x):
     """Return the different rows where they are few, as CoinMixture does."""
-    return estimators.coins._counted_once(estimators.coins._Rows(x, None))
+    return distinct_rows(Rows(x))
 
 
 def fast(x, kinds, turns=TURNS):
     """Return what the loop of CoinMixture makes of the start."""
-    parts = estimators.coins._parts(kinds, 3)
-    with threads(len(parts)) as mapper:
+    parts = kinds.blocks(budget.COIN_BYTES // (8 * (3 + 5)))
+    with thread_map(len(parts)) as mapper:
         model = InBlocks(coins.Model(count_orders=False), mapper)
         return next(islice(em(model, parts, START), turns, None)).params
 

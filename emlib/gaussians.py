@@ -87,6 +87,14 @@ class Full(NamedTuple):
         """Return what is free to move, as matrices (..., m, m)."""
         return self.covariances
 
+    def moved(self, shift: Vector, scale: Vector) -> Any:
+        """Return the parameters of scale times the points, plus shift."""
+        square = scale[:, None] * scale  # (d, d)
+        return self._replace(
+            means=self.means * scale + shift,
+            covariances=self.covariances * square,
+        )
+
     @staticmethod
     def keep(scatters: Matrices) -> Covariances:
         """Return what the type keeps of k matrices: all of them."""
@@ -130,6 +138,14 @@ class Tied(NamedTuple):
             self.weights[order], self.means[order], self.covariances
         )
 
+    def moved(self, shift: Vector, scale: Vector) -> Any:
+        """Return the parameters of scale times the points, plus shift."""
+        square = scale[:, None] * scale  # (d, d)
+        return self._replace(
+            means=self.means * scale + shift,
+            covariances=self.covariances * square,
+        )
+
     @staticmethod
     def keep(scatters: Matrices) -> Covariances:
         """Return what the type keeps of k matrices: their sum."""
@@ -168,6 +184,14 @@ class Diag(NamedTuple):
         """Return what is free to move, as matrices (..., m, m)."""
         return self.covariances[:, :, None, None]  # (k, d, 1, 1)
 
+    def moved(self, shift: Vector, scale: Vector) -> Any:
+        """Return the parameters of scale times the points, plus shift."""
+        square = scale**2  # (d,)
+        return self._replace(
+            means=self.means * scale + shift,
+            covariances=self.covariances * square,
+        )
+
     @staticmethod
     def keep(scatters: Matrices) -> Covariances:
         """Return what the type keeps of k matrices: their diagonals."""
@@ -204,6 +228,14 @@ class Spherical(NamedTuple):
     def cells(self) -> Covariances:
         """Return what is free to move, as matrices (..., m, m)."""
         return self.covariances[:, None, None]  # (k, 1, 1)
+
+    def moved(self, shift: Vector, scale: Vector) -> Any:
+        """Return the parameters of scale times the points, plus shift."""
+        square = scale[0] ** 2  # all are equal
+        return self._replace(
+            means=self.means * scale + shift,
+            covariances=self.covariances * square,
+        )
 
     @staticmethod
     def keep(scatters: Matrices) -> Covariances:

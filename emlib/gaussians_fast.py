@@ -26,6 +26,8 @@ from emlib.gaussians import (
 )
 from emlib.gaussians import Model as Readable
 from emlib.loop import Labels, accumulate, lazy_property
+from emlib.scale.budget import FEATURE_BYTES
+from emlib.scale.standardise import Standardised, Standardiser
 from emlib.shapes import (
     Centres,
     Covariances,
@@ -34,15 +36,13 @@ from emlib.shapes import (
     PerComponent,
     PerFeature,
     PerPoint,
-    Points,
-    Vector,
 )
 
 __all__ = [
+    "Featured",
     "Model",
     "Moments",
     "Precisions",
-    "Unit",
     "features",
     "lost",
     "magnification",
@@ -50,48 +50,9 @@ __all__ = [
     "precisions",
 ]
 
-SCRATCH = 4_000_000  # bytes of features at a time
 # What rounding may take of a component's shape, by the size of a number.
 ALLOWED = {8: 1e-11, 4: 1e-3}
 EPS = {8: 2.0**-52, 4: 2.0**-23}
-
-
-class Unit(NamedTuple):
-    """Where zero is, and how long one is: z = (x - origin) / scale.
-
-    Attributes
-    ----------
-    origin : array of shape (d,)
-        In the unit of the data.
-    scale : array of shape (d,)
-        Powers of two, so that dividing by them rounds nothing.
-    """
-
-    origin: Vector
-    scale: Vector
-
-    def into(self, params: Any) -> Any:
-        """Return parameters of x as parameters of z."""
-        return self._moved(
-            params, -self.origin / self.scale, 1 / self.scale
-        )
-
-    def out_of(self, params: Any) -> Any:
-        """Return parameters of z as parameters of x."""
-        return self._moved(params, self.origin, self.scale)
-
-    def _moved(self, params: Any, shift: Vector, scale: Vector) -> Any:
-        means = params.means * scale + shift  # (k, d)
-        axes = params.covariances.ndim
-        square: Any = scale**2  # (d,)
-        if isinstance(params, Full | Tied):
-            square = scale[:, None] * scale  # (d, d)
-        elif isinstance(params, Spherical):
-            square = scale[0] ** 2  # all are equal
-        assert axes >= np.ndim(square)
-        return params._replace(
-            means=means, covariances=params.covariances * square
-        )
 
 
 @dataclass(frozen=True)
@@ -560,9 +521,37 @@ def magnification(params: Params, inverse: Precisions) -> PerComponent:
     return total
 
 
-def features(
-    x: Points, kind: Any, unit: Unit | None = None, scratch: Any = None
-) -> Features:
+@dataclass(frozen=True)
+class Featured:
+    """Rows that hold their features, so that no turn makes them again.
+
+    Parameters
+    ----------
+    x : array of shape (n, d)
+        Points, or `Standardised` ones.
+    kind : type
+        Full, Tied, Diag or Spherical.
+
+    Examples
+    --------
+    >>> rows = Featured(np.array([[2.0, 3.0]]), Diag)
+    >>> rows.phi.ravel()
+    array([4., 9., 2., 3., 1.])
+    """
+
+    x: Any
+    kind: Any
+
+    @lazy_property
+    def phi(self) -> Features:
+        """Return the features, (p, n)."""
+        return features(self.x, self.kind)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def features(x: Any, kind: Any, scratch: Any = None) -> Features:
     r"""Return what the log joint is linear in, one column a point.
 
     .. math:: \phi(z) = (z_i z_j)_{i \le j}, \; z, \; 1
@@ -573,11 +562,9 @@ def features(
     Parameters
     ----------
     x : array of shape (n, d)
-        Points.
+        Points, or `Standardised` ones.
     kind : type
         Full, Tied, Diag or Spherical.
-    unit : Unit, optional
-        What to make of x first; without it z is x.
     scratch : array, optional
         Of one axis, and at least as many numbers as are returned: where to
         write them.
@@ -605,11 +592,10 @@ def features(
     held = np.empty(size, x.dtype) if scratch is None else scratch[:size]
     phi = held.reshape(-1, n)  # (p, n)
     z = phi[q:-1]  # (d, n)
-    if unit is None:
-        z[:] = x.T
+    if isinstance(x, Standardised):
+        x.write_columns(z)
     else:
-        np.subtract(x.T, unit.origin[:, None].astype(x.dtype), out=z)
-        z *= (1 / unit.scale)[:, None].astype(x.dtype)
+        z[:] = x.T
     part.quadratics(z, phi[:q])
     phi[-1] = 1
     return phi
@@ -662,8 +648,7 @@ class _Turn:
     """One turn's E-step and sums, for any block of points."""
 
     def __init__(self, model: Model, params: Params) -> None:
-        self.params, self.unit = params, model.unit
-        self.features = model._phi
+        self.params = params
         self.dtype = np.dtype(model.dtype)
         self.kind: Any = type(params)
         self.part = PARTS[self.kind]
@@ -713,6 +698,19 @@ class _Turn:
         for part in range(parts):
             yield slice(n * part // parts, n * (part + 1) // parts)
 
+    def pieces(
+        self, x: Any, multiplicity: PerPoint | None
+    ) -> Iterator[tuple[Features, PerPoint | None]]:
+        """Yield the features of some rows, and how often these count."""
+        if isinstance(x, Featured):
+            yield x.phi, multiplicity
+            return
+        rows = min(self.size, len(x))
+        scratch = np.empty(self.natural.shape[1] * rows, self.dtype)
+        for cut in self.blocks(len(x)):
+            times = None if multiplicity is None else multiplicity[cut]
+            yield features(x[cut], self.kind, scratch), times
+
     def joint(self, phi: Features) -> Features:
         """Return the log joint; tied covariances: but for `shared`."""
         if len(phi) > 256:  # many features: the faster way round
@@ -759,14 +757,14 @@ class _Turn:
         """Return the sums of a block, given its responsibilities."""
         return _sums(phi, resp, self.kind, self.origin, self.close)
 
-    def posterior(self, x: Points) -> Posterior:
+    def posterior(self, x: Any) -> Posterior:
         """Return responsibilities and log evidence, however far the point.
 
         Where float64 cannot hold a squared distance, the nearest
         component, in its own unit, takes all.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            phi = features(x, self.kind, self.unit)
+            phi = features(x, self.kind)
             joint = self.joint(phi).astype(float)  # (k, n)
             shared = np.broadcast_to(self.shared(phi), len(x))  # (n,)
             far = ~np.isfinite(joint.max(axis=0) + shared)  # (n,)
@@ -775,18 +773,18 @@ class _Turn:
         # Added last: far away it would swallow what differs.
         log_evidence = log_evidence + np.where(far, 0, shared)  # (n,)
         if far.any():
-            resp[far], log_evidence[far] = self.far(x[far].astype(float))
+            resp[far], log_evidence[far] = self.far(x[far])
         return Posterior(resp, log_evidence)
 
-    def far(self, x: Points) -> Posterior:
+    def far(self, x: Any) -> Posterior:
         """Return the posterior of points whose squares overflow.
 
         Where the squares are equal, the linear term decides.
         """
-        size, d = np.abs(x).max(axis=1), x.shape[1]  # (n,)
-        origin, scale = self.unit or Unit(np.zeros(d), np.ones(d))
-        way = x.T / size - origin[:, None] / size  # (d, n)
-        way, means = way / scale[:, None], self.params.means
+        if not isinstance(x, Standardised):
+            zero = np.zeros(x.shape[1])  # (d,)
+            x = Standardised(x, Standardiser(zero, zero + 1))
+        (size, way), means = x.directions(), self.params.means
         lengths = np.empty((len(x), len(means)))  # (n, k)
         for i in range(len(means)):
             lengths[:, i] = self.lengths(way, i)
@@ -800,15 +798,11 @@ class _Turn:
         return Posterior(resp / resp.sum(axis=1, keepdims=True), evidence)
 
     def __call__(
-        self, x: Points, multiplicity: PerPoint | None = None
+        self, x: Any, multiplicity: PerPoint | None = None
     ) -> tuple[Moments, float]:
         """Return the moments and the bound of a block of points."""
         total, bound = list[Any](), 0.0
-        rows = min(self.size, len(x))
-        scratch = np.empty(self.natural.shape[1] * rows, self.dtype)
-        for cut in self.blocks(len(x)):
-            times = None if multiplicity is None else multiplicity[cut]
-            phi = self.features(x[cut], self.kind, scratch)
+        for phi, times in self.pieces(x, multiplicity):
             resp = self.joint(phi)
             bound += settle(resp, times)
             if self.kind is Tied and not self.close:
@@ -868,10 +862,8 @@ class Model(Readable):
     Parameters
     ----------
     covariance_type, reg_covar, prior
-        As in `emlib.gaussians.Model`, in the unit of z.
-    unit : Unit, optional
-        What to make of the points first; parameters, variances and the
-        bound are then those of z.
+        As in `emlib.gaussians.Model`, in the unit of the points: that of z
+        where they are `Standardised`.
     dtype : numpy.dtype
         That of the points and of the products; sums are of float64.
     scratch : int
@@ -890,27 +882,17 @@ class Model(Readable):
     array([0.5, 8.5])
     """
 
-    unit: Unit | None = None
     dtype: Any = np.float64
-    scratch: int = SCRATCH
+    scratch: int = FEATURE_BYTES
     about: Centres | None = None
 
-    def log_joint(self, x: Points, params: Params) -> Any:
-        """Return the log joint of z, in the form to read, (n, k)."""
-        return super().log_joint(self._z(x), params)
-
-    def _phi(self, x: Points, kind: Any, scratch: Any = None) -> Features:
-        """Return the features of a block."""
-        return features(x, kind, self.unit, scratch)
-
-    def _z(self, x: Points) -> Any:
-        if self.unit is None:
-            return x
-        return (x - self.unit.origin) / self.unit.scale  # (n, d)
+    def log_joint(self, x: Any, params: Params) -> Any:
+        """Return the log joint in the form to read, (n, k)."""
+        return super().log_joint(np.asarray(x), params)
 
     def summarise(
         self,
-        x: Points,
+        x: Any,
         posterior: Posterior | Labels,
         multiplicity: PerPoint | None = None,
         origin: Any = None,
@@ -934,7 +916,7 @@ class Model(Readable):
             They add: those of two blocks of points sum to those of both.
         """
         kind = KINDS[self.covariance_type]
-        phi = features(x.astype(np.float64), kind, self.unit)
+        phi = features(np.asarray(x, dtype=np.float64), kind)
         z = phi[-1 - x.shape[1] : -1]  # (d, n)
         shares = np.ascontiguousarray(posterior.resp.T)  # (k, n)
         if multiplicity is not None:
@@ -952,7 +934,7 @@ class Model(Readable):
 
     def expect(
         self,
-        x: Points,
+        x: Any,
         params: Params,
         multiplicity: PerPoint | None = None,
     ) -> tuple[Moments, float]:

@@ -1132,11 +1132,11 @@ def test_one_thread_and_two_give_the_same_to_the_last_bit(
     kind, monkeypatch
 ):
     x = two_blobs(n=20_000, d=3)
-    monkeypatch.setattr(scale.joblib, "cpu_count", lambda: 2)
+    monkeypatch.setattr(scale.threads.joblib, "cpu_count", lambda: 2)
     seen = []
     for allowed in ("1", "2"):
         monkeypatch.setenv("OMP_NUM_THREADS", allowed)
-        with scale.threads(2) as mapper:
+        with scale.thread_map(2) as mapper:
             assert (mapper is map) == (allowed == "1")
         seen.append(answer(x, covariance_type=kind))
     assert seen[0] == seen[1]

@@ -11,7 +11,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from emlib import coins, em, fit, scale, squarem, sweep
-from emlib.scale import InBlocks, blocks, threads
+from emlib.scale import InBlocks, blocks, thread_map
 
 SEEDS = range(2)
 
@@ -105,7 +105,7 @@ def blas():
 @pytest.fixture
 def four_cores(monkeypatch):
     """Pretend to four cores, and let BLAS take two threads before."""
-    monkeypatch.setattr(scale.joblib, "cpu_count", lambda: 4)
+    monkeypatch.setattr(scale.threads.joblib, "cpu_count", lambda: 4)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with threadpool_limits(2):
         yield
@@ -133,7 +133,7 @@ def width(mapper, workers, calls):
 @pytest.mark.parametrize("parts", [-1, 0, 1])
 def test_one_part_is_the_plain_map(four_cores, parts):
     before = blas()
-    with threads(parts) as mapper:
+    with thread_map(parts) as mapper:
         assert mapper is map
         assert blas() == before
 
@@ -156,7 +156,7 @@ def test_as_many_threads_as_parts_cores_and_the_setting_allow(
 ):
     if allowed is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", allowed)
-    with threads(parts) as mapper:
+    with thread_map(parts) as mapper:
         assert width(mapper, workers, parts) == workers
 
 
@@ -165,20 +165,20 @@ def test_one_thread_by_setting_is_the_plain_map(
     four_cores, monkeypatch, allowed
 ):
     monkeypatch.setenv("OMP_NUM_THREADS", allowed)
-    with threads(8) as mapper:
+    with thread_map(8) as mapper:
         assert mapper is map
 
 
 def test_a_single_core_is_the_plain_map(monkeypatch):
-    monkeypatch.setattr(scale.joblib, "cpu_count", lambda: 1)
-    with threads(8) as mapper:
+    monkeypatch.setattr(scale.threads.joblib, "cpu_count", lambda: 1)
+    with thread_map(8) as mapper:
         assert mapper is map
 
 
 def test_blas_takes_one_thread_inside_and_its_own_after(four_cores):
     before = blas()
     assert before  # NumPy has one
-    with threads(2) as mapper:
+    with thread_map(2) as mapper:
         assert set(blas().values()) == {1}
         inside = list(mapper(lambda _: set(blas().values()), range(4)))
         assert inside == [{1}] * 4
@@ -193,7 +193,7 @@ def test_a_fault_in_a_worker_reaches_the_caller_and_frees_blas(four_cores):
 
     with (
         pytest.raises(ZeroDivisionError),
-        threads(4) as mapper,
+        thread_map(4) as mapper,
     ):
         list(mapper(halves, range(4)))
     assert blas() == before
@@ -210,7 +210,7 @@ def test_threads_change_no_bit(four_cores, monkeypatch, size, counted):
     plain = fit(InBlocks(model), parts, begin, max_turns=5)
     for allowed in ("1", "2", "3"):
         monkeypatch.setenv("OMP_NUM_THREADS", allowed)
-        with threads(len(parts)) as mapper:
+        with thread_map(len(parts)) as mapper:
             got, again = sweep(model, parts, begin, mapper)
             looped = fit(InBlocks(model, mapper), parts, begin, max_turns=5)
         assert again == total

@@ -1,38 +1,112 @@
 """What every estimator asks of its options and its rows, at the edge.
 
-Messages name the thing, the rule, what was received and a remedy.
+Options are checked by rules written as data. Messages name the thing, the
+rule, what was received and a remedy.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
 from numbers import Integral, Real
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
-    "check",
+    "SQUAREM",
+    "Rule",
+    "as_floats",
     "check_enough",
     "check_options",
     "check_weights",
-    "numbers",
-    "refuse",
-    "untouched",
+    "is_size",
+    "is_whole",
+    "one_of",
+    "reject_row",
+    "require",
+    "restore_on_failure",
+    "size",
+    "size_or",
     "warn",
-    "warn_of_more",
-    "whole",
+    "whole_number",
 ]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def check(kept: Any, name: str, rule: str, received: Any) -> None:
+class Rule(NamedTuple):
+    """What an option must be.
+
+    Attributes
+    ----------
+    keeps : callable
+        Of a value; whether it keeps the rule.
+    says : str
+        The rule in words, after "must be".
+    """
+
+    keeps: Callable[[Any], Any]
+    says: str
+
+
+def is_whole(value: Any, least: int) -> bool:
+    """Say whether a value is a whole number, at least so large."""
+    return isinstance(value, Integral) and int(value) >= least
+
+
+def is_size(value: Any) -> bool:
+    """Say whether a value is a finite number, at least 0."""
+    return isinstance(value, Real) and 0 <= float(value) < np.inf
+
+
+def whole_number(least: int) -> Rule:
+    """Return the rule of whole numbers from a least one on."""
+    says = f"a whole number, at least {least}"
+    return Rule(lambda value: is_whole(value, least), says)
+
+
+def size() -> Rule:
+    """Return the rule of numbers that are not negative."""
+
+    def keeps(value: Any) -> bool:
+        return isinstance(value, Real) and float(value) >= 0
+
+    return Rule(keeps, "a number, at least 0")
+
+
+def size_or(word: str) -> Rule:
+    """Return the rule of finite numbers from 0 on, or one word."""
+
+    def keeps(value: Any) -> bool:
+        return value == word if isinstance(value, str) else is_size(value)
+
+    return Rule(keeps, f'a number, at least 0, or "{word}"')
+
+
+def one_of(*words: str | None) -> Rule:
+    """Return the rule of some words, None among them perhaps."""
+
+    def keeps(value: Any) -> bool:
+        return (value is None or isinstance(value, str)) and value in words
+
+    return Rule(keeps, f"one of {words}")
+
+
+SQUAREM = one_of(None, "squarem")
+
+
+def check_options(estimator: Any, rules: Mapping[str, Rule]) -> None:
+    """Raise for an option that no fit could obey."""
+    for name, rule in rules.items():
+        value = getattr(estimator, name)
+        require(rule.keeps(value), name, rule.says, value)
+
+
+def require(kept: Any, name: str, rule: str, received: Any) -> None:
     """Raise unless what was received keeps the rule."""
     if not kept:
         shown = " ".join(repr(received).split())
@@ -41,18 +115,18 @@ def check(kept: Any, name: str, rule: str, received: Any) -> None:
         raise ValueError(f"{name} must be {rule}; received {shown}.")
 
 
-def numbers(name: str, rule: str, received: Any) -> Any:
+def as_floats(name: str, rule: str, received: Any) -> Any:
     """Return a new array of float64, or raise where that cannot be."""
     array: Any = None
     with suppress(TypeError, ValueError):
         given = np.asarray(received)
         if given.dtype.kind in "biufO":
             array = given.astype(np.float64)
-    check(array is not None, name, rule, received)
+    require(array is not None, name, rule, received)
     return array
 
 
-def untouched(method: Method) -> Method:
+def restore_on_failure(method: Method) -> Method:
     """Let a method that fails leave its estimator as it was."""
 
     @wraps(method)
@@ -68,34 +142,13 @@ def untouched(method: Method) -> Method:
     return cast(Method, guarded)
 
 
-def whole(value: Any, least: int) -> bool:
-    """Say whether a value is a whole number, at least so large."""
-    return isinstance(value, Integral) and int(value) >= least
-
-
-def check_options(estimator: Any) -> None:
-    """Raise for an option that no fit could obey."""
-    for name, least in (
-        ("n_components", 1),
-        ("max_iter", 0),
-        ("n_init", 1),
-    ):
-        value = getattr(estimator, name)
-        rule = f"a whole number, at least {least}"
-        check(whole(value, least), name, rule, value)
-    tol, speed = estimator.tol, estimator.accelerate
-    kept = isinstance(tol, Real) and float(tol) >= 0
-    check(kept, "tol", "a number, at least 0", tol)
-    kept = speed in (None, "squarem")
-    check(kept, "accelerate", 'None or "squarem"', speed)
-
-
-def check_enough(k: int, n: int) -> None:
-    """Raise where there are more components than rows."""
+def check_enough(name: str, k: int, n: int) -> None:
+    """Raise where there are more components than rows that count."""
     if k > n:
+        parts = name.removeprefix("n_")
         raise ValueError(
-            f"n_components={k} must not exceed the number of rows that "
-            f"count; received n_samples={n}. Use fewer components."
+            f"{name}={k} must not exceed the number of rows that count; "
+            f"received n_samples={n}. Use fewer {parts}."
         )
 
 
@@ -104,7 +157,7 @@ def check_weights(sample_weight: Any, n: int) -> Any:
     if sample_weight is None:
         return None
     rule = f"numbers, one a row, of shape ({n},)"
-    weights: Any = numbers("sample_weight", rule, sample_weight)
+    weights: Any = as_floats("sample_weight", rule, sample_weight)
     if weights.shape != (n,):
         raise ValueError(
             f"sample_weight must have one entry a row, shape ({n},); "
@@ -112,7 +165,7 @@ def check_weights(sample_weight: Any, n: int) -> Any:
         )
     wrong = ~(np.isfinite(weights) & (weights >= 0))  # (n,)
     rule = "sample_weight must hold finite numbers, at least 0"
-    refuse(weights, wrong, 0, rule, "Leave rows out by a weight of 0.")
+    reject_row(weights, wrong, 0, rule, "Leave rows out by a weight of 0.")
     if not weights.any():
         raise ValueError(
             "sample_weight must let some row count; received only zeros."
@@ -126,7 +179,7 @@ def check_weights(sample_weight: Any, n: int) -> Any:
     return weights
 
 
-def refuse(
+def reject_row(
     rows: Any, wrong: Any, begin: int, rule: str, remedy: str
 ) -> None:
     """Raise for the first wrong row, with its number and values."""
@@ -148,22 +201,3 @@ def warn(text: str, category: type[Warning] = UserWarning) -> None:
     while frame.f_back and _is_ours(frame.f_globals):
         level, frame = level + 1, frame.f_back
     warnings.warn(text, category, stacklevel=level)
-
-
-def warn_of_more(history: list[float], turns: int, tol: float) -> None:
-    """Warn that the fit has not converged, and say what is left to gain.
-
-    The last two gains are taken to go on as a geometric series.
-    """
-    left = ""
-    if len(history) > 2:
-        before, last = np.diff(history[-3:])
-        if 0 < last < before:
-            more = last**2 / (before - last)
-            left = f" More would gain about {more:.1e} nats a row."
-    warn(
-        f"the fit stopped after {turns} EM maps, before a turn changed the "
-        f"mean log-likelihood by no more than tol={tol:g}.{left} Raise "
-        'max_iter, or set accelerate="squarem".',
-        ConvergenceWarning,
-    )

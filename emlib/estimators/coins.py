@@ -5,66 +5,42 @@ Input is checked here, once; what is inside takes it as it comes.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from emlib import coins, starts
-from emlib.bound import Posterior, entropy
+from emlib.bound import Posterior
 from emlib.estimators.checks import (
-    check,
+    SQUAREM,
     check_enough,
-    check_options,
-    check_weights,
-    refuse,
+    reject_row,
+    require,
+    size,
     warn,
-    warn_of_more,
-    whole,
+    whole_number,
 )
-from emlib.files import read_saved, to_json, write_atomically
-from emlib.loop import Labels, Step, em, next_turn
-from emlib.scale import InBlocks, blocks, threads
+from emlib.estimators.mixture import Mixture, Task
+from emlib.estimators.stopping import Climb, TurnRecord, is_at_rest
+from emlib.loop import Block, Labels
+from emlib.scale import Rows, budget, even_slices
 from emlib.shapes import Counts, PerComponent, PerPoint, Table
-from emlib.speed import cycle
 
-__all__ = ["CoinMixture"]
-
-KINDS = 65_536  # equal rows are counted once up to so many different ones
-ROWS = 16_384  # rows a block
-HELD = 2**19  # numbers of a block that a thread holds during a turn
-FORMAT = "emlib CoinMixture 1"
+__all__ = ["CoinMixture", "distinct_rows"]
 
 
-class _Rows(NamedTuple):
-    """Rows of counts, and how often each counts; None for once."""
+@dataclass(frozen=True)
+class _CoinTask(Task):
+    """What a fit of coins runs, and all rows as they came."""
 
-    x: Counts
-    multiplicity: PerPoint | None
-
-
-class _Run(NamedTuple):
-    """One climb: its last step, the bound of each turn, in nats."""
-
-    step: Step
-    bounds: list[float]
-    converged: bool
+    given: Rows
 
 
-class _Totals(NamedTuple):
-    """Sums over the rows, each as often as it counts; nats."""
-
-    rows: float
-    log_evidence: float
-    entropy: float
-
-
-class CoinMixture(DensityMixin, BaseEstimator):
+class CoinMixture(Mixture):
     r"""A mixture of binomials, for rows tossed with unknown coins.
 
     .. math:: p(h_n) = \sum_k \pi_k \binom{h_n + t_n}{h_n}
@@ -150,7 +126,16 @@ class CoinMixture(DensityMixin, BaseEstimator):
     n_iter_: int
     converged_: bool
     tosses_: Table
-    n_features_in_: int
+
+    _rules = {  # noqa: RUF012 (a table)
+        "n_components": whole_number(1),
+        "max_iter": whole_number(0),
+        "n_init": whole_number(1),
+        "tol": size(),
+        "accelerate": SQUAREM,
+    }
+    _format = "emlib CoinMixture 1"
+    _fitted = "means_"
 
     def __init__(
         self,
@@ -166,7 +151,6 @@ class CoinMixture(DensityMixin, BaseEstimator):
         random_state: Any = None,
         warm_start: Any = False,
     ) -> None:
-        # Kept as they come: `fit` checks them, by scikit-learn's rules.
         self.n_components = n_components
         self.learn_weights = learn_weights
         self.means_init = means_init
@@ -182,170 +166,6 @@ class CoinMixture(DensityMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = True
         return tags
-
-    def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None
-    ) -> CoinMixture:
-        """Fit the coins to rows of tosses, and return the estimator.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, 2)
-            Counts of heads and of tails.
-        y : ignored
-        sample_weight : array-like of shape (n,), optional
-            How many times each row counts.
-
-        Returns
-        -------
-        CoinMixture
-            Itself, with the fitted attributes set.
-
-        Raises
-        ------
-        ValueError
-            If X or an option breaks a rule; the message names it.
-        """
-        check_options(self)
-        X = self._counts(X, reset=True)
-        weights = check_weights(sample_weight, len(X))
-        rows = _present(X, weights)
-        check_enough(int(self.n_components), len(rows.x))
-        rows, runs = _counted_once(rows), []
-        for start in self._starts(rows):
-            _warn_of_twins(start.means)
-            _check_allowed(X, weights, start)
-            runs.append(self._climb(rows, start))
-        best = max(runs, key=lambda run: run.bounds[-1])
-        self._remember(best, rows)
-        _warn_of_idle(best.step.posterior.statistics.counts)
-        if self.max_iter > 0 and not self.converged_:
-            warn_of_more(self.history_, self.n_iter_, self.tol)
-        return self
-
-    def predict(self, X: Any) -> PerPoint:
-        """Return the likeliest coin of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, 2)
-            Counts of heads and of tails.
-
-        Returns
-        -------
-        array of shape (n,)
-            Indices from 0; ties go to the lowest.
-        """
-        likeliest: PerPoint = self._ask(X, lambda p: p.resp.argmax(axis=1))
-        return likeliest
-
-    def predict_proba(self, X: Any) -> Table:
-        """Return each coin's responsibility for each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, 2)
-            Counts of heads and of tails.
-
-        Returns
-        -------
-        array of shape (n, k)
-            Each row sums to 1.
-        """
-        resp: Table = self._ask(X, lambda p: p.resp)
-        return resp
-
-    def score_samples(self, X: Any) -> PerPoint:
-        """Return the log-likelihood of each row, in nats.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, 2)
-            Counts of heads and of tails.
-
-        Returns
-        -------
-        array of shape (n,)
-            With binomial coefficients.
-        """
-        log_evidence: PerPoint = self._ask(X, lambda p: p.log_evidence)
-        return log_evidence
-
-    def score(
-        self, X: Any, y: Any = None, sample_weight: Any = None
-    ) -> float:
-        """Return the mean log-likelihood, nats a row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, 2)
-            Counts of heads and of tails.
-        y : ignored
-        sample_weight : array-like of shape (n,), optional
-            How many times each row counts.
-
-        Returns
-        -------
-        float
-            With binomial coefficients.
-        """
-        totals = self._totals(X, sample_weight)
-        return totals.log_evidence / totals.rows
-
-    def bic(self, X: Any, sample_weight: Any = None) -> float:
-        """Return the Bayesian information criterion; lower is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, 2)
-            Counts of heads and of tails.
-        sample_weight : array-like of shape (n,), optional
-            How many times each row counts; n is their sum.
-
-        Returns
-        -------
-        float
-            -2 log-likelihood + (free parameters) log n, in nats.
-        """
-        totals = self._totals(X, sample_weight)
-        price = float(np.log(totals.rows))
-        return price * self._free() - 2 * totals.log_evidence
-
-    def aic(self, X: Any, sample_weight: Any = None) -> float:
-        """Return the Akaike information criterion; lower is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, 2)
-            Counts of heads and of tails.
-        sample_weight : array-like of shape (n,), optional
-            How many times each row counts.
-
-        Returns
-        -------
-        float
-            -2 log-likelihood + 2 (free parameters), in nats.
-        """
-        totals = self._totals(X, sample_weight)
-        return 2 * self._free() - 2 * totals.log_evidence
-
-    def icl(self, X: Any, sample_weight: Any = None) -> float:
-        """Return the integrated completed likelihood; lower is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, 2)
-            Counts of heads and of tails.
-        sample_weight : array-like of shape (n,), optional
-            How many times each row counts.
-
-        Returns
-        -------
-        float
-            `bic` + 2 (entropy of the responsibilities), in nats.
-        """
-        undecided = self._totals(X, sample_weight).entropy
-        return self.bic(X, sample_weight) + 2 * undecided
 
     def sample(
         self, n_samples: int = 1, tosses: Any = None
@@ -366,66 +186,17 @@ class CoinMixture(DensityMixin, BaseEstimator):
         labels : array of shape (n_samples,)
             Which coin was tossed.
         """
-        check_is_fitted(self, "means_")
-        rule = "a whole number, at least 1"
-        check(whole(n_samples, 1), "n_samples", rule, n_samples)
-        state = check_random_state(self.random_state)
-        rng = np.random.default_rng(state.randint(2**31 - 1))
+        self._check_sample_size(n_samples)
+        rng = self._rng()
         if tosses is None:
             seen, times = self.tosses_.T  # (m,)
             tosses = rng.choice(seen, n_samples, p=times / times.sum())
         tosses = _check_tosses(tosses, n_samples)  # (n,)
         return self._model().sample(self._params(), n_samples, rng, tosses)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted mixture to a JSON file, whole or not at all.
-
-        Parameters
-        ----------
-        path : str or path
-            Where to; an existing file is replaced.
-        """
-        check_is_fitted(self, "means_")
-        options = self.get_params()
-        names = getattr(self, "feature_names_in_", None)
-        record = {
-            "format": FORMAT,
-            "options": {name: to_json(options[name]) for name in options},
-            "weights": self.weights_.tolist(),
-            "means": self.means_.tolist(),
-            "history": self.history_,
-            "n_iter": self.n_iter_,
-            "converged": self.converged_,
-            "tosses": self.tosses_.tolist(),
-            "names": to_json(names),
-        }
-        write_atomically(path, json.dumps(record))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> CoinMixture:
-        """Return the mixture that `save` wrote; nothing is executed.
-
-        Parameters
-        ----------
-        path : str or path
-            The file.
-
-        Returns
-        -------
-        CoinMixture
-            Fitted, and equal to the saved one to the last bit.
-
-        Raises
-        ------
-        ValueError
-            If the file is not one that `save` wrote.
-        """
-        found: CoinMixture = read_saved(cls, path, FORMAT)
-        return found
-
     # --- the fit
 
-    def _counts(self, X: Any, reset: bool) -> Any:
+    def _check_rows(self, X: Any, reset: bool) -> Any:
         """Return X as an array of counts, (n, 2), or raise."""
         if np.ndim(X) == 1:
             raise ValueError(
@@ -445,6 +216,26 @@ class CoinMixture(DensityMixin, BaseEstimator):
         _check_counts(X)
         return X
 
+    def _counted(self, given: Rows) -> Rows:
+        """Return the different rows, or all where too many differ."""
+        rows = given.present()
+        check_enough("n_components", int(self.n_components), len(rows))
+        return distinct_rows(rows)
+
+    def _blocks(self, rows: Rows) -> list[Block]:
+        """Return the blocks of a turn: so long that threads seldom meet."""
+        numbers = int(self.n_components) + 5  # of a row, in a turn
+        return rows.blocks(max(budget.COIN_BYTES // (8 * numbers), 64))
+
+    def _task(
+        self, given: Rows, rows: Rows, blocks: list[Block]
+    ) -> _CoinTask:
+        """Return what the fit runs; it need not count the orders."""
+        return _CoinTask(rows, blocks, self._model(), rows.total(), given)
+
+    def _model(self, count_orders: bool = False) -> coins.Model:
+        return _Keeping(bool(self.learn_weights), count_orders)
+
     def _given(self, name: str) -> PerComponent | None:
         """Return `means_init` or `weights_init` as an array, or raise."""
         received, k = getattr(self, name), self.n_components
@@ -455,15 +246,18 @@ class CoinMixture(DensityMixin, BaseEstimator):
         if name == "weights_init":
             rule += " that sum to 1"
             kept = kept and abs(values.sum() - 1) < 1e-8
-        check(kept, name, f"{k} numbers {rule}", received)
+        require(kept, name, f"{k} numbers {rule}", received)
         return values
 
-    def _model(self, count_orders: bool = False) -> coins.Model:
-        """Return the model; a fit need not count the orders each turn."""
-        return _Keeping(bool(self.learn_weights), count_orders)
+    def _starts(self, task: _CoinTask) -> Iterator[coins.Params]:
+        """Yield the parameters of each start."""
+        for start in self._all_starts(task.rows):
+            _warn_of_twins(start.means)
+            _check_allowed(task.given, start)
+            yield start
 
-    def _starts(self, rows: _Rows) -> Iterable[coins.Params]:
-        """Return the parameters of each start."""
+    def _all_starts(self, rows: Rows) -> Iterable[coins.Params]:
+        """Return the parameters of each start, whatever they are."""
         k, means = int(self.n_components), self._given("means_init")
         weights, uniform = self._given("weights_init"), np.full(k, 1 / k)
         if self.warm_start and len(getattr(self, "means_", ())) == k:
@@ -479,33 +273,45 @@ class CoinMixture(DensityMixin, BaseEstimator):
         rngs = map(np.random.default_rng, seeds)
         return (_drawn(rows, k, weights, rng) for rng in rngs)
 
-    def _climb(self, rows: _Rows, start: coins.Params) -> _Run:
-        """Return what EM makes of a start."""
-        some, parts = self.tol * _size(rows), _parts(rows, len(start.means))
-        with threads(len(parts)) as mapper:
-            step = next(em(InBlocks(self._model(), mapper), parts, start))
-            bounds, converged = [step.bound], False
-            while step.turn < self.max_iter and not converged:
-                leap = self.accelerate and self.max_iter - step.turn >= 3
-                step = cycle(step) if leap else next_turn(step)
-                bounds.append(step.bound)
-                converged = bool(abs(bounds[-1] - bounds[-2]) <= some)
-        return _Run(step, bounds, converged)
+    def _stops(self, records: list[TurnRecord], task: _CoinTask) -> bool:
+        """Say whether `tol` ends the climb here."""
+        return is_at_rest(records, self.tol * task.size)
 
-    def _remember(self, run: _Run, rows: _Rows) -> None:
+    def _store(self, climb: Climb, task: _CoinTask) -> None:
         """Set the fitted attributes."""
-        size, orders = _size(rows), _orders(rows)
-        self.weights_, self.means_ = run.step.params
-        self.history_ = [(bound + orders) / size for bound in run.bounds]
+        orders, rows = _orders(task.rows), task.rows
+        self.weights_, self.means_ = climb.step.params
+        self.history_ = [
+            (record.bound + orders) / task.size for record in climb.records
+        ]
         self.lower_bound_ = self.history_[-1]
-        self.n_iter_ = run.step.turn
-        self.converged_ = run.converged
-        x, times = _some(rows, np.random.default_rng(0))
-        seen, which = np.unique(_tosses(x), return_inverse=True)
-        self.tosses_ = np.stack([seen, np.bincount(which, times)], axis=1)
+        self.n_iter_ = climb.step.turn
+        self.converged_ = climb.converged
+        some = rows.some(budget.SAMPLE_ROWS, np.random.default_rng(0))
+        seen, which = np.unique(_tosses(some.x), return_inverse=True)
+        times = np.bincount(which, some.times())  # (m,)
+        self.tosses_ = np.stack([seen, times], axis=1)
 
-    def _restore(self, record: Any) -> CoinMixture:
-        """Set the fitted attributes from a file, or raise."""
+    def _warn(self, climb: Climb, task: _CoinTask) -> None:
+        """Warn of components that no row belongs to."""
+        counts = climb.step.posterior.statistics.counts  # (k,)
+        for component in np.flatnonzero(counts == 0).tolist():
+            warn(
+                f"component {component} is responsible for no row and "
+                "keeps its chance of heads. Start it nearer the data, or "
+                "use fewer components."
+            )
+
+    # --- a fitted mixture
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "weights": self.weights_.tolist(),
+            "means": self.means_.tolist(),
+            "tosses": self.tosses_.tolist(),
+        }
+
+    def _set_record(self, record: Any) -> int:
         self.weights_, self.means_, self.tosses_ = (
             np.array(record[name], dtype=np.float64)
             for name in ("weights", "means", "tosses")
@@ -516,52 +322,21 @@ class CoinMixture(DensityMixin, BaseEstimator):
         )
         if not (kept and self.tosses_.shape[1:] == (2,)):
             raise ValueError("its numbers are no coins")
-        self.history_ = [float(value) for value in record["history"]]
         self.lower_bound_ = self.history_[-1]
-        self.n_iter_ = int(record["n_iter"])
-        self.converged_ = bool(record["converged"])
-        self.n_features_in_ = 2
-        if record["names"] is not None:
-            self.feature_names_in_ = np.array(record["names"], dtype=object)
-        return self
-
-    # --- what a fitted mixture says
+        return 2
 
     def _params(self) -> coins.Params:
         return coins.Params(self.weights_, self.means_)
 
-    def _free(self) -> int:
-        """Return the number of free parameters."""
+    def _n_parameters(self) -> int:
         k = len(self.means_)
         return 2 * k - 1 if self.learn_weights else k
 
-    def _posteriors(
-        self, X: Any, sample_weight: Any = None
-    ) -> Iterator[tuple[Posterior, PerPoint | None]]:
-        """Yield the posterior of each block, and how often rows count."""
-        check_is_fitted(self, "means_")
-        X = self._counts(X, reset=False)
-        weights = check_weights(sample_weight, len(X))
+    def _posteriors(self, rows: Rows) -> Iterator[tuple[Posterior, Any]]:
         model, params = self._model(count_orders=True), self._params()
-        _check_allowed(X, weights, params)
-        for x, multiplicity in blocks(*_present(X, weights), ROWS):
-            yield model.e_step(x, params), multiplicity
-
-    def _ask(self, X: Any, question: Callable[[Posterior], Any]) -> Any:
-        """Return what is asked of every row's posterior."""
-        return np.concatenate(
-            [question(said) for said, _ in self._posteriors(X)]
-        )
-
-    def _totals(self, X: Any, sample_weight: Any) -> _Totals:
-        """Return rows, log evidence and entropy, summed over the rows."""
-        total = np.zeros(3)
-        for said, times in self._posteriors(X, sample_weight):
-            evidence = said.log_evidence  # (n,)
-            each = [np.ones_like(evidence), evidence, entropy(said.resp)]
-            weights = each[0] if times is None else times  # (n,)
-            total += np.stack(each) @ weights  # (3,)
-        return _Totals(*total.tolist())
+        _check_allowed(rows, params)
+        for x, times in rows.present().blocks(budget.BLOCK_ROWS):
+            yield model.e_step(x, params), times
 
 
 class _Keeping(coins.Model):
@@ -604,7 +379,7 @@ def _check_tosses(tosses: Any, n: int) -> PerPoint:
         and (values == np.floor(values)).all()
     )
     rule = f"a whole number, at least 1, or one for each of the {n} rows"
-    check(kept, "tosses", rule, tosses)
+    require(kept, "tosses", rule, tosses)
     return np.broadcast_to(values, n).astype(np.int64)  # (n,)
 
 
@@ -631,16 +406,14 @@ RULES: tuple[tuple[Callable[[Any], Any], str, str], ...] = (
 
 def _check_counts(X: Any) -> None:
     """Raise unless every row holds counts with at least one toss."""
-    for begin in range(0, len(X), ROWS):
-        rows = X[begin : begin + ROWS]
+    for begin in range(0, len(X), budget.BLOCK_ROWS):
+        rows = X[begin : begin + budget.BLOCK_ROWS]
         for broken, rule, remedy in RULES:
             wrong = broken(rows).any(axis=1)
-            refuse(rows, wrong, begin, f"X must {rule}", remedy)
+            reject_row(rows, wrong, begin, f"X must {rule}", remedy)
 
 
-def _check_allowed(
-    X: Any, weights: PerPoint | None, params: coins.Params
-) -> None:
+def _check_allowed(given: Rows, params: coins.Params) -> None:
     """Raise for the first row that counts and that no coin allows."""
     means = params.means[params.weights > 0]
     if ((means > 0) & (means < 1)).any():
@@ -650,27 +423,20 @@ def _check_allowed(
         f"heads are {means.tolist()}"
     )
     remedy = "Take chances between 0 and 1, or drop the row."
-    for begin in range(0, len(X), ROWS):
-        rows = X[begin : begin + ROWS]
+    for cut in even_slices(len(given), budget.BLOCK_ROWS, len(given)):
+        rows = given.x[cut]
         barred = (rows[:, :1] > 0) & (means == 0)  # (n, k)
         barred |= (rows[:, 1:] > 0) & (means == 1)  # (n, k)
         wrong = barred.all(axis=1)  # (n,)
-        if weights is not None:
-            wrong &= weights[begin : begin + ROWS] > 0
-        refuse(rows, wrong, begin, rule, remedy)
+        if given.multiplicity is not None:
+            wrong &= given.multiplicity[cut] > 0
+        reject_row(rows, wrong, cut.start, rule, remedy)
 
 
 # --- the rows
 
 
-def _present(X: Any, weights: PerPoint | None) -> _Rows:
-    """Return the rows that count at all; the others are absent."""
-    if weights is None or weights.all():
-        return _Rows(X, weights)
-    return _Rows(X[weights > 0], weights[weights > 0])
-
-
-def _counted_once(rows: _Rows) -> _Rows:
+def distinct_rows(rows: Rows) -> Rows:
     """Return the different rows, or all where too many differ.
 
     A row is told by one number, heads * base + tails.
@@ -680,7 +446,7 @@ def _counted_once(rows: _Rows) -> _Rows:
         return rows
     kinds: PerPoint = np.empty(0, np.int64)
     times: PerPoint = np.empty(0)
-    for x, part in blocks(*rows, KINDS):
+    for x, part in rows.blocks(budget.MAX_DISTINCT_ROWS):
         heads, tails = x.T.astype(np.int64)  # (n,)
         part = np.ones(len(x)) if part is None else part  # (n,)
         kinds, which = np.unique(
@@ -688,19 +454,10 @@ def _counted_once(rows: _Rows) -> _Rows:
             return_inverse=True,
         )
         times = np.bincount(which, np.append(times, part))
-        if len(kinds) > KINDS:
+        if len(kinds) > budget.MAX_DISTINCT_ROWS:
             return rows
     x = np.stack(np.divmod(kinds, base), axis=1)  # (n, 2)
-    return _Rows(x.astype(np.float64), times)
-
-
-def _some(rows: _Rows, rng: np.random.Generator) -> tuple[Counts, PerPoint]:
-    """Return all rows if they are few; if not, some picked by chance."""
-    x, times = rows
-    if len(x) > KINDS:
-        picked = rng.integers(len(x), size=KINDS)
-        x, times = x[picked], None if times is None else times[picked]
-    return x, np.ones(len(x)) if times is None else times
+    return Rows(x.astype(np.float64), times)
 
 
 def _tosses(x: Counts) -> PerPoint:
@@ -715,40 +472,30 @@ def _shares(x: Counts) -> Table:
     return shares
 
 
-def _parts(rows: _Rows, k: int) -> list[Any]:
-    """Return the blocks of a turn: so long that threads seldom meet."""
-    return blocks(*rows, max(HELD // (k + 5), 64))
-
-
-def _size(rows: _Rows) -> float:
-    """Return how many rows there are, each as often as it counts."""
-    times = rows.multiplicity
-    return float(len(rows.x) if times is None else times.sum())
-
-
-def _orders(rows: _Rows) -> float:
+def _orders(rows: Rows) -> float:
     """Return the log number of orders, summed over the rows."""
     total = 0.0
-    for x, times in blocks(*rows, ROWS):
+    for x, times in rows.blocks(budget.BLOCK_ROWS):
         logs = coins.log_choose(x)  # (n,)
         total += float(logs.sum() if times is None else times @ logs)
     return total
 
 
 def _drawn(
-    rows: _Rows, k: int, weights: Any, rng: np.random.Generator
+    rows: Rows, k: int, weights: Any, rng: np.random.Generator
 ) -> coins.Params:
     """Return a start: seeds far apart, and each row to its nearest.
 
     Half a head and half a tail more keep every chance off 0 and 1, which
     it could never leave. Equal seeds make equal coins, which share.
     """
-    x, times = _some(rows, rng)
-    seeds = starts.seeds(_shares(x), k, rng, times * _tosses(x))  # (k, 1)
+    some = rows.some(budget.SAMPLE_ROWS, rng)
+    times = some.times() * _tosses(some.x)  # (n,)
+    seeds = starts.seeds(_shares(some.x), k, rng, times)  # (k, 1)
     seeds, copies = np.unique(seeds, axis=0, return_counts=True)
     half = np.full(len(seeds), 0.5)
     total = coins.Statistics(0 * half, half, half)
-    for block, part in blocks(*rows, ROWS):
+    for block, part in rows.blocks(budget.BLOCK_ROWS):
         resp = starts.spread(_shares(block), seeds)  # (n, k)
         total += coins.Model().summarise(block, Labels(resp), part)
     found = coins.Model().maximise(total)
@@ -769,14 +516,4 @@ def _warn_of_twins(means: PerComponent) -> None:
             f"with the same chance of heads, {value:g}, and can never "
             "part: equal coins explain every row alike, so each M-step "
             "moves them alike. Start them apart, or use fewer components."
-        )
-
-
-def _warn_of_idle(counts: PerComponent) -> None:
-    """Warn of components that no row belongs to."""
-    for component in np.flatnonzero(counts == 0).tolist():
-        warn(
-            f"component {component} is responsible for no row and keeps "
-            "its chance of heads. Start it nearer the data, or use fewer "
-            "components."
         )

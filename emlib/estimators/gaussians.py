@@ -1,207 +1,118 @@
 """GaussianMixture: scikit-learn's interface over the Gaussians.
 
 Input is checked here, once; what is inside takes it as it comes. The fit
-runs in its own unit, in which every column is near zero and near one.
+runs where every column is near zero and near one.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from numbers import Real
-from time import perf_counter
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
-from emlib import (
-    gaussians,
-    gaussians_fast,
-    gaussians_missing,
-    starts,
-)
-from emlib.bound import Posterior, entropy
+from emlib import gaussians, gaussians_fast
 from emlib.estimators.checks import (
-    check,
+    SQUAREM,
+    Rule,
+    as_floats,
     check_enough,
+    check_options,
     check_weights,
-    numbers,
-    refuse,
-    untouched,
+    is_size,
+    one_of,
+    reject_row,
+    require,
+    restore_on_failure,
+    size_or,
     warn,
-    whole,
+    whole_number,
 )
-from emlib.estimators.kmeans import KMeans
-from emlib.files import read_saved, to_json, write_atomically
+from emlib.estimators.collapse import (
+    FillingHoles,
+    InOnePass,
+    faults,
+    repaired,
+)
+from emlib.estimators.display import Display
+from emlib.estimators.gaussian_starts import (
+    STARTS,
+    check_reach,
+    check_table,
+    given_parts,
+    is_spread,
+    params_of_labels,
+)
+from emlib.estimators.mixture import Mixture, Task
+from emlib.estimators.online import Stream, blended
+from emlib.estimators.stopping import (
+    AUTO_GAIN,
+    Climb,
+    TurnRecord,
+    is_auto_end,
+)
 from emlib.gaussians import Collapse
-from emlib.gaussians_fast import Unit
-from emlib.loop import Labels, Step, next_turn
-from emlib.scale import InBlocks, blocks, threads
-from emlib.shapes import Matrix, PerPoint, Points, Table, Vector
-from emlib.speed import cycle
+from emlib.gaussians_fast import Featured
+from emlib.loop import Block, Step
+from emlib.scale import (
+    ColumnScale,
+    Rows,
+    Standardised,
+    Standardiser,
+    budget,
+    column_scale,
+    covariance,
+)
+from emlib.shapes import PerPoint, Points
 
 __all__ = ["GaussianMixture"]
 
-ROWS = 12_500  # rows a block, at least
-PARTS = 32  # blocks, at most
-SUMS = 4_000_000  # bytes of blocks' moments
-SEEDED = 65_536  # rows that centres are drawn from, at most
-NUMBERS = 300_000  # which they hold together, if they are wide
-COLUMNS = 8_000_000  # bytes of rows that are held column by column
-SCRATCH = 6_000_000  # bytes of features that all threads may hold
-COPIED = 500_000  # bytes of rows or features held before the loop
-LEFT = 1e-3  # nats of all rows together, for tol="auto"
-FORMAT = "emlib GaussianMixture 1"
-STARTS = ("kmeans", "k-means++", "random", "random_from_data")
+
+def _is_prior(prior: Any) -> bool:
+    """Say whether this may be a prior; its numbers are checked later."""
+    if isinstance(prior, tuple | list):
+        return len(prior) == 2
+    return prior is None or (isinstance(prior, str) and prior == "auto")
 
 
-class _Rows(NamedTuple):
-    """Points, how often each counts (None: once), and a given start."""
+@dataclass(frozen=True)
+class _GaussianTask(Task):
+    """What a fit of Gaussians runs, in z.
 
-    x: Points
-    multiplicity: PerPoint | None
-    start: Any = None
-
-
-class _Column(NamedTuple):
-    """What one pass over the rows says of each column."""
-
-    unit: Unit
-    variances: Vector  # of z
-
-
-class _Told(NamedTuple):
-    """What is kept of a turn."""
-
-    turn: int
-    bound: float
-    objective: float
-
-
-class _Stream(NamedTuple):
-    """What `partial_fit` keeps from one batch to the next."""
-
-    column: _Column
-    model: Any
-    params: Any
-    moments: Any  # a row
-    batches: int
-    seen: float  # rows
-
-
-class _Run(NamedTuple):
-    """One climb: its last step; bound and objective of each, in nats."""
-
-    step: Step
-    bounds: list[float]
-    objectives: list[float]
-    converged: bool
-    notes: list[str]
-
-
-class _Keeping:
-    """What keeps a component without a point as it was."""
-
-    covariance_type: str
-
-    def maximise(self, statistics: Any, previous: Any = None) -> Any:
-        """Return the parameters at which the expected log joint peaks."""
-        base: Any = super()
-        if statistics.counts.all() or previous is None:
-            return base.maximise(statistics, previous)
-        dead = statistics.counts == 0  # (k,)
-        counts = statistics.counts + 1e-300 * dead  # (k,)
-        filled = replace(statistics, counts=counts)
-        found = base.maximise(filled, previous)
-        live = np.where(dead, 0, statistics.counts)  # (k,)
-        if self.covariance_type != "tied":  # what all share moves on
-            found = _held(found, previous, np.flatnonzero(dead))
-        means = np.where(dead[:, None], previous.means, found.means)
-        return found._replace(weights=live / live.sum(), means=means)
-
-
-class _Quiet(KMeans):
-    """k-means for a start, which need not converge.
-
-    It does not change the filters of warnings: all threads share them.
+    Attributes
+    ----------
+    columns : ColumnScale
+        What makes z of x.
+    labels : str or array of shape (n, k)
+        What a start is made of.
+    display : Display
+        What is said of the turns.
+    before : float or None
+        With a warm start the objective one turn before the last end.
     """
 
-    def _warn(self) -> None:
-        """Say nothing."""
+    columns: ColumnScale
+    labels: Any
+    display: Display
+    before: float | None = None
+
+    def record(self, step: Step) -> TurnRecord:
+        """Return what is kept of a turn, of x and not of z."""
+        shift = self.columns.standardiser.log_jacobian()
+        prior = self.model.log_prior(step.params)
+        bound = step.bound - self.size * shift
+        if self.model.prior is not None:
+            dof, scale = self.model.prior
+            tied = isinstance(step.params, gaussians.Tied)
+            matrices = 1 if tied else len(step.params.weights)
+            prior -= (dof + len(scale) + 1) * shift * matrices
+        return TurnRecord(step.turn, bound, bound + prior)
 
 
-@dataclass(frozen=True)
-class _Fast(_Keeping, gaussians_fast.Model):
-    """Gaussians in the fast form; features of few points may be held."""
-
-    held: Any = None
-
-    def _phi(self, x: Points, kind: Any, scratch: Any = None) -> Any:
-        if self.held is None:
-            return super()._phi(x, kind, scratch)
-        return self.held
-
-
-def _holding(model: Any, parts: list[Any]) -> Any:
-    """Return the model, with the features of all points if few."""
-    (x, _), d = parts[0], len(model.unit.scale)
-    kind = gaussians.KINDS[model.covariance_type]
-    rows = gaussians_fast.PARTS[kind].rows(d) + d + 1
-    fits = x.itemsize * len(x) * rows <= COPIED
-    if len(parts) > 1 or not fits or not isinstance(model, _Fast):
-        return model
-    # A turn must take them in one block, however many threads there are.
-    scratch = max(model.scratch, COPIED)
-    return replace(model, held=model._phi(x, kind), scratch=scratch)
-
-
-@dataclass(frozen=True)
-class _Filling(_Keeping, gaussians_missing.Model):
-    """Gaussians of points with holes, in the unit of z."""
-
-    unit: Any = None
-
-    def log_joint(self, x: Points, params: Any) -> Any:
-        """Return the log joint of what is seen, (n, k)."""
-        return super().log_joint(_z(x, self.unit), params)
-
-    def e_step(  # type: ignore[override]
-        self, x: Points, params: Any
-    ) -> gaussians_missing.Posterior:
-        """Return the posterior; the evidence is that of whole points."""
-        said = super().e_step(x, params)
-        evidence = said.log_evidence + self.unseen(x)  # (n,)
-        return said._replace(log_evidence=evidence)
-
-    def unseen(self, x: Points) -> PerPoint:
-        """Return what the unit of unseen values would have cost, (n,)."""
-        unseen: PerPoint = np.isnan(x) @ np.log(self.unit.scale)
-        return unseen
-
-    def summarise(
-        self, x: Any, posterior: Any, times: Any = None, _: Any = None
-    ) -> Any:
-        """Return the statistics of a start."""
-        z = _z(x, self.unit)  # (n, d)
-        return super().summarise(z, posterior, times)
-
-    def expect(self, x: Any, params: Any, multiplicity: Any = None) -> Any:
-        """Return the statistics and the bound of a block."""
-        gaussians_fast.precisions(params)  # which names what collapsed
-        z = _z(x, self.unit)  # (n, d)
-        found, bound = super().expect(z, params, multiplicity)
-        times = np.ones(len(x)) if multiplicity is None else multiplicity
-        return found, bound + float(times @ self.unseen(x))
-
-
-class GaussianMixture(DensityMixin, BaseEstimator):
+class GaussianMixture(Mixture):
     r"""A mixture of Gaussians.
 
     .. math:: p(x_n) = \sum_k \pi_k \mathcal N(x_n; \mu_k, \Sigma_k)
@@ -314,15 +225,31 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     covariances_: Any
     precisions_: Any
     precisions_cholesky_: Any
-    history_: list[float]
     lower_bounds_: list[float]
-    lower_bound_: float
     objective_: list[float]
-    n_iter_: int
-    converged_: bool
-    n_features_in_: int
     _fitted_type: str
-    _online: _Stream
+    _online: Stream
+
+    _rules = {  # noqa: RUF012 (a table)
+        "n_components": whole_number(1),
+        "max_iter": whole_number(0),
+        "n_init": whole_number(1),
+        "verbose": whole_number(0),
+        "verbose_interval": whole_number(1),
+        "tol": size_or("auto"),
+        "reg_covar": size_or("relative"),
+        "covariance_type": one_of(*gaussians.KINDS),
+        "accelerate": SQUAREM,
+        "missing": one_of("error", "em"),
+        "on_collapse": one_of("warn", "raise", "restart"),
+        "init_params": Rule(
+            lambda how: not isinstance(how, str) or how in STARTS,
+            f"one of {STARTS}, or an array",
+        ),
+        "prior": Rule(_is_prior, 'None, "auto" or (dof, scale)'),
+    }
+    _format = "emlib GaussianMixture 1"
+    _fitted = "means_"
 
     def __init__(
         self,
@@ -347,7 +274,6 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         on_collapse: Any = "warn",
         progress: Any = False,
     ) -> None:
-        # Kept as they come: `fit` checks them, by scikit-learn's rules.
         self.n_components = n_components
         self.covariance_type = covariance_type
         self.tol = tol
@@ -373,54 +299,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         tags.input_tags.allow_nan = self.missing == "em"
         return tags
 
-    def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None
-    ) -> GaussianMixture:
-        """Fit the mixture, and return the estimator.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            Points.
-        y : ignored
-        sample_weight : array-like of shape (n,), optional
-            How many times each row counts.
-
-        Returns
-        -------
-        GaussianMixture
-            Itself, with the fitted attributes set.
-
-        Raises
-        ------
-        ValueError
-            If X or an option breaks a rule; the message names it.
-        """
-        self._fit(X, sample_weight)
-        return self
-
-    def fit_predict(
-        self, X: Any, y: Any = None, sample_weight: Any = None
-    ) -> PerPoint:
-        """Fit the mixture, and return the likeliest component of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            Points.
-        y : ignored
-        sample_weight : array-like of shape (n,), optional
-            How many times each row counts.
-
-        Returns
-        -------
-        array of shape (n,)
-            What `predict(X)` returns after the fit.
-        """
-        self._fit(X, sample_weight)
-        return self.predict(X)
-
-    @untouched
+    @restore_on_failure
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: Any = None
     ) -> GaussianMixture:
@@ -445,193 +324,65 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         GaussianMixture
             Itself, with the fitted attributes set.
         """
-        _check_options(self)
-        check(self.missing == "error", "missing", '"error"', self.missing)
+        check_options(self, self._rules)
+        require(self.missing == "error", "missing", '"error"', self.missing)
         first = not hasattr(self, "_online")
-        X = self._points(X, reset=first)
-        weights = check_weights(sample_weight, len(X))
-        rows = _present(X, weights, self._table(len(X)) if first else None)
+        X = self._check_rows(X, reset=first)
+        given = Rows(X, check_weights(sample_weight, len(X)))
+        rows = given.present()
         if first:
             if any(part is None for part in self._given(X.shape[1])):
-                check_enough(int(self.n_components), len(rows.x))
-            column = _column(rows, self.covariance_type == "spherical")
-            model = self._model(rows, column)
-            params = self._settled(rows, column, model, self._rng())
-            stream = _Stream(column, model, params, None, 0, 0.0)
+                check_enough(
+                    "n_components", int(self.n_components), len(rows)
+                )
+            task = self._task(given, rows, self._blocks(rows))
+            params = self._start(task, self._rng())
+            stream = Stream(task.columns, task.model, params, None, 0, 0.0)
         else:
             stream = self._online
             asked = [int(self.n_components), self.covariance_type]
             kept = asked == [len(self.weights_), self._fitted_type]
             rule = "what they were in the first batch"
-            check(kept, "n_components and covariance_type", rule, asked)
-        stream, told = self._learn(stream, rows)
-        self._set(stream.column.unit.out_of(stream.params))
-        bound = told.bound / _size(rows)
-        prior = (told.objective - told.bound) / stream.seen
+            require(kept, "n_components and covariance_type", rule, asked)
+            blocks = _standardised(
+                self._blocks(rows), stream.columns.standardiser
+            )
+            task = self._posed(rows, blocks, stream.columns, stream.model)
+        self._store_stream(*self._learn(stream, task), task)
+        return self
+
+    def _learn(
+        self, stream: Stream, task: _GaussianTask
+    ) -> tuple[Stream, TurnRecord]:
+        """Return the stream after one batch, and what it said of it."""
+        notes: list[str] = []
+        step = task.step(stream.params, turn=stream.batches)
+        step = self._repaired(step, step, notes)
+        after = blended(stream, step, task.size)
+        there = task.step(after.params, turn=after.batches)
+        try:
+            gaussians_fast.precisions(after.params)
+        except Collapse:
+            there = self._repaired(there, step, notes)
+        for note in dict.fromkeys(notes):
+            warn(note)
+        record = task.record(there if stream.statistics is None else step)
+        return after._replace(params=there.params), record
+
+    def _store_stream(
+        self, stream: Stream, record: TurnRecord, task: _GaussianTask
+    ) -> None:
+        """Set the fitted attributes after one batch."""
+        first = stream.batches == 1
+        self._set(stream.columns.standardiser.undo(stream.params))
+        bound = record.bound / task.size
+        prior = (record.objective - record.bound) / stream.seen
         before = ([], []) if first else (self.history_, self.objective_)
         self.history_ = self.lower_bounds_ = [*before[0], bound]
         self.objective_ = [*before[1], bound + prior]
         self._online = stream
         self.lower_bound_, self.n_iter_ = bound, stream.batches
         self.converged_ = False
-        return self
-
-    def _learn(self, stream: _Stream, rows: _Rows) -> tuple[_Stream, _Told]:
-        """Return the stream after one batch, and what it said of it."""
-        column, model, params, past, batches, seen = stream
-        size, notes = _size(rows), list[str]()
-        step = Step(
-            batches,
-            params,
-            InBlocks(model),
-            _parts(rows, len(params.means)),
-            None,
-        )
-        step = self._sound(step, step, model, notes)
-        moments = step.posterior.statistics.scaled(1 / size)
-        batches, seen = batches + 1, seen + size
-        if past is not None:
-            share = (batches + 1) ** -0.6
-            moments = past.scaled(1 - share) + moments.scaled(share)
-        params = model.maximise(moments.scaled(seen), step.params)
-        after = Step(batches, params, step.model, step.x, None)
-        try:
-            gaussians_fast.precisions(params)
-        except Collapse:
-            after = self._sound(after, step, model, notes)
-        for note in dict.fromkeys(notes):
-            warn(note)
-        told = _told(
-            after if past is None else step, model, _shifts(model, size)
-        )
-        stream = _Stream(
-            column, model, after.params, moments, batches, seen
-        )
-        return stream, told
-
-    def predict(self, X: Any) -> PerPoint:
-        """Return the likeliest component of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            Points.
-
-        Returns
-        -------
-        array of shape (n,)
-            Indices from 0; ties go to the lowest.
-        """
-        likeliest: PerPoint = self._ask(X, lambda p: p.resp.argmax(axis=1))
-        return likeliest
-
-    def predict_proba(self, X: Any) -> Table:
-        """Return each component's responsibility for each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            Points.
-
-        Returns
-        -------
-        array of shape (n, k)
-            Each row sums to 1, however far the point.
-        """
-        resp: Table = self._ask(X, lambda p: p.resp)
-        return resp
-
-    def score_samples(self, X: Any) -> PerPoint:
-        """Return the log density of each row, in nats.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            Points.
-
-        Returns
-        -------
-        array of shape (n,)
-            Minus infinity where float64 cannot hold it.
-        """
-        log_evidence: PerPoint = self._ask(X, lambda p: p.log_evidence)
-        return log_evidence
-
-    def score(
-        self, X: Any, y: Any = None, sample_weight: Any = None
-    ) -> float:
-        """Return the mean log-likelihood, nats a row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            Points.
-        y : ignored
-        sample_weight : array-like of shape (n,), optional
-            How many times each row counts.
-
-        Returns
-        -------
-        float
-            In nats a row.
-        """
-        rows, evidence, _ = self._totals(X, sample_weight)
-        return evidence / rows
-
-    def bic(self, X: Any, sample_weight: Any = None) -> float:
-        """Return the Bayesian information criterion; lower is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            Points.
-        sample_weight : array-like of shape (n,), optional
-            How many times each row counts; n is their sum.
-
-        Returns
-        -------
-        float
-            -2 log-likelihood + (free parameters) log n, in nats.
-        """
-        rows, evidence, _ = self._totals(X, sample_weight)
-        return float(np.log(rows)) * self._free() - 2 * evidence
-
-    def aic(self, X: Any, sample_weight: Any = None) -> float:
-        """Return the Akaike information criterion; lower is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            Points.
-        sample_weight : array-like of shape (n,), optional
-            How many times each row counts.
-
-        Returns
-        -------
-        float
-            -2 log-likelihood + 2 (free parameters), in nats.
-        """
-        _, evidence, _ = self._totals(X, sample_weight)
-        return 2 * self._free() - 2 * evidence
-
-    def icl(self, X: Any, sample_weight: Any = None) -> float:
-        """Return the integrated completed likelihood; lower is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            Points.
-        sample_weight : array-like of shape (n,), optional
-            How many times each row counts.
-
-        Returns
-        -------
-        float
-            `bic` + 2 (entropy of the responsibilities), in nats.
-        """
-        rows, evidence, undecided = self._totals(X, sample_weight)
-        price = float(np.log(rows)) * self._free()
-        return price - 2 * evidence + 2 * undecided
 
     def sample(self, n_samples: Any = 1) -> tuple[Points, PerPoint]:
         """Return points drawn from the fitted mixture, and their labels.
@@ -651,9 +402,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         labels : array of shape (n_samples,)
             Which component each came from.
         """
-        check_is_fitted(self, "means_")
-        rule = "a whole number, at least 1"
-        check(whole(n_samples, 1), "n_samples", rule, n_samples)
+        self._check_sample_size(n_samples)
         state = check_random_state(self.random_state)
         times = state.multinomial(n_samples, self.weights_)  # (k,)
         params = self._params()
@@ -670,101 +419,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ]
         return np.vstack(drawn), np.repeat(np.arange(len(times)), times)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted mixture to a JSON file, whole or not at all.
-
-        Parameters
-        ----------
-        path : str or path
-            Where to; an existing file is replaced.
-        """
-        check_is_fitted(self, "means_")
-        options = self.get_params()
-        record = {
-            "format": FORMAT,
-            "options": {name: _written(options[name]) for name in options},
-            "type": self._fitted_type,
-            "weights": self.weights_.tolist(),
-            "means": self.means_.tolist(),
-            "covariances": self.covariances_.tolist(),
-            "history": self.history_,
-            "objective": self.objective_,
-            "n_iter": self.n_iter_,
-            "converged": self.converged_,
-            "names": to_json(getattr(self, "feature_names_in_", None)),
-        }
-        write_atomically(path, json.dumps(record))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> GaussianMixture:
-        """Return the mixture that `save` wrote; nothing is executed.
-
-        Parameters
-        ----------
-        path : str or path
-            The file.
-
-        Returns
-        -------
-        GaussianMixture
-            Fitted, and equal to the saved one to the last bit.
-
-        Raises
-        ------
-        ValueError
-            If the file is not one that `save` wrote.
-        """
-        found: GaussianMixture = read_saved(cls, path, FORMAT)
-        return found
-
     # --- the fit
 
-    @untouched
-    def _fit(self, X: Any, sample_weight: Any) -> None:
-        """Set the fitted attributes."""
-        _check_options(self)
-        X = self._points(X, reset=True)
-        weights = check_weights(sample_weight, len(X))
-        rows = _present(X, weights, self._table(len(X)))
-        check_enough(int(self.n_components), len(rows.x))
-        if rows.x.nbytes <= COLUMNS:
-            rows = rows._replace(x=np.asfortranarray(rows.x))
-        again = self._goes_on(X.shape[1])
-        parts = _parts(rows, int(self.n_components))
-        runs, rng = [], self._rng()
-        with threads(len(parts)) as mapper:
-            column = _column(rows, self.covariance_type == "spherical")
-            model = self._model(rows, column, os.cpu_count() or 1)
-            before = self._before(rows) if again else None
-            for number in range(1 if again else int(self.n_init)):
-                start = (
-                    column.unit.into(self._params())
-                    if again
-                    else self._settled(rows, column, model, rng)
-                )
-                self._say(f"Initialization {number}")
-                loop = InBlocks(_holding(model, parts), mapper)
-                step = Step(0, start, loop, parts, None)
-                runs.append(self._climb(step, model, _size(rows), before))
-        best = max(runs, key=lambda run: run.objectives[-1])
-        self._remember(best, model, _size(rows))
-        self._warn(best, column, model)
-
-    def _goes_on(self, d: int) -> bool:
-        """Say whether the fit begins where the last one ended."""
-        if not (self.warm_start and hasattr(self, "converged_")):
-            return False
-        alike = self._fitted_type == self.covariance_type
-        shape = (int(self.n_components), d)
-        return bool(alike and self.means_.shape == shape)
-
-    def _before(self, rows: _Rows) -> float | None:
-        """Return what the last fit rose to, one turn before its end."""
-        if self.n_iter_ == 0 or hasattr(self, "_online"):
-            return None
-        return self.objective_[-2] * _size(rows)
-
-    def _points(self, X: Any, reset: bool) -> Any:
+    def _check_rows(self, X: Any, reset: bool) -> Any:
         """Return X as an array of points, (n, d), or raise."""
         holes = self.missing == "em"
         X = validate_data(
@@ -775,10 +432,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             ensure_min_samples=2 if reset else 1,
             ensure_all_finite="allow-nan",
         )
-        if not holes and _holes(X):
+        if not holes and _has_holes(X):
             rule = "X must be free of NaN"
             remedy = 'Drop such rows, or set missing="em".'
-            refuse(X, np.isnan(X).any(axis=1), 0, rule, remedy)
+            reject_row(X, np.isnan(X).any(axis=1), 0, rule, remedy)
         if holes and reset:
             empty = np.isnan(X).all(axis=0)  # (d,)
             if empty.any():
@@ -788,277 +445,174 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 )
         return X
 
-    def _table(self, n: int) -> Any:
-        """Return the given responsibilities, or None, or raise."""
-        if isinstance(self.init_params, str):
+    def _counted(self, given: Rows) -> Rows:
+        """Return the rows that count, a few of them column by column."""
+        rows = given.present()
+        check_enough("n_components", int(self.n_components), len(rows))
+        if rows.x.nbytes <= budget.COLUMN_MAJOR_BYTES:
+            return Rows(np.asfortranarray(rows.x), rows.multiplicity)
+        return rows
+
+    def _blocks(self, rows: Rows) -> list[Block]:
+        """Return the rows in blocks: the same ones on every machine."""
+        k, d = int(self.n_components), rows.x.shape[1]
+        waiting = budget.STATISTICS_BYTES // (8 * k * d**2)
+        most = min(budget.MAX_BLOCKS, max(waiting, 4))
+        return rows.even_blocks(budget.GAUSSIAN_BLOCK_ROWS, most)
+
+    def _task(
+        self, given: Rows, rows: Rows, blocks: list[Block]
+    ) -> _GaussianTask:
+        """Return what the fit runs: rows and model, in z."""
+        labels = self.init_params
+        if not isinstance(labels, str):
+            there = given.counted()  # (n,)
+            table = check_table(labels, len(given), int(self.n_components))
+            labels = table if there is None else table[there]
+        columns = column_scale(rows, self.covariance_type == "spherical")
+        model = self._model(rows, columns)
+        blocks = _standardised(blocks, columns.standardiser)
+        if isinstance(model, InOnePass):
+            kind = gaussians.KINDS[self.covariance_type]
+            blocks = _with_features(blocks, kind)
+        return self._posed(rows, blocks, columns, model, labels)
+
+    def _posed(
+        self,
+        rows: Rows,
+        blocks: list[Block],
+        columns: ColumnScale,
+        model: Any,
+        labels: Any = None,
+    ) -> _GaussianTask:
+        """Return a task of these parts."""
+        size = rows.total()
+        display = Display(
+            int(self.verbose),
+            int(self.verbose_interval),
+            bool(self.progress),
+            size,
+        )
+        before = self._before(size) if self._is_warm(rows) else None
+        return _GaussianTask(
+            rows, blocks, model, size, columns, labels, display, before
+        )
+
+    def _is_warm(self, rows: Rows) -> bool:
+        """Say whether the fit begins where the last one ended."""
+        if not (self.warm_start and hasattr(self, "converged_")):
+            return False
+        alike = self._fitted_type == self.covariance_type
+        shape = (int(self.n_components), rows.x.shape[1])
+        return bool(alike and self.means_.shape == shape)
+
+    def _before(self, size: float) -> float | None:
+        """Return what the last fit rose to, one turn before its end."""
+        if self.n_iter_ == 0 or hasattr(self, "_online"):
             return None
-        k = int(self.n_components)
-        rule = f"one of {STARTS}, or responsibilities of shape ({n}, {k}) "
-        rule += "whose rows sum to 1"
-        table = numbers("init_params", rule, self.init_params)
-        check(table.shape == (n, k), "init_params", rule, self.init_params)
-        kept = (table >= 0).all(axis=1)  # (n,)
-        kept &= np.isclose(table.sum(axis=1), 1)
-        remedy = "Divide each row by its sum."
-        refuse(table, ~kept, 0, f"init_params must be {rule}", remedy)
-        return table
+        return self.objective_[-2] * size
 
-    def _rng(self) -> np.random.Generator:
-        state = check_random_state(self.random_state)
-        return np.random.default_rng(state.randint(2**31 - 1))
-
-    def _model(self, rows: _Rows, column: _Column, lanes: int = 1) -> Any:
-        """Return the model in the unit of z."""
-        unit, variances = column
+    def _model(self, rows: Rows, columns: ColumnScale) -> Any:
+        """Return the model of z."""
+        unit, variances = columns
         if isinstance(self.reg_covar, str):
             reg = 1e-6 * variances  # (d,)
         else:
             reg = float(self.reg_covar) / unit.scale / unit.scale  # (d,)
-        kind, scratch = self.covariance_type, SCRATCH // max(lanes, 2)
-        prior = self._prior(rows, column)
-        if self.missing == "em" and _holes(rows.x):
-            return _Filling(kind, reg, prior, unit)
-        return _Fast(kind, reg, prior, unit, rows.x.dtype, scratch)
+        options = self.covariance_type, reg, self._prior(rows, unit)
+        if self.missing == "em" and _has_holes(rows.x):
+            return FillingHoles(*options)
+        return InOnePass(*options, dtype=rows.x.dtype)
 
-    def _prior(self, rows: _Rows, column: _Column) -> Any:
-        """Return the prior in the unit of z."""
+    def _prior(self, rows: Rows, unit: Standardiser) -> Any:
+        """Return the prior of z."""
         if self.prior is None:
             return None
-        d, scale = rows.x.shape[1], column.unit.scale
+        d = rows.x.shape[1]
         if isinstance(self.prior, str):
-            spread = _covariance(rows, column.unit)  # (d, d)
+            spread = covariance(rows, unit)  # (d, d)
             shrunk = spread / int(self.n_components) ** (2 / d)
             return gaussians.Prior(d + 2.0, shrunk)
         dof, matrix = self.prior
         rule = "(dof, scale), dof at least 0 and scale a positive definite "
         rule += f"matrix of shape ({d}, {d})"
-        matrix = numbers("prior", rule, matrix)
-        kept = _is_size(dof) and _is_spread(matrix, d)
-        check(kept, "prior", rule, self.prior)
-        return gaussians.Prior(float(dof), matrix / scale / scale[:, None])
-
-    def _settled(
-        self,
-        rows: _Rows,
-        column: _Column,
-        model: Any,
-        rng: np.random.Generator,
-    ) -> Any:
-        """Return a start in the unit of z: drawn, and what was given."""
-        given = self._given(rows.x.shape[1])
-        kind = gaussians.KINDS[self.covariance_type]
-        if not any(part is None for part in given):
-            return _reachable(column.unit.into(kind(*given)))
-        resp = self._responsibilities(rows, column, rng)
-        total: Any = 0
-        even: Any = 0
-        for block, (x, times) in zip(
-            resp, _pieces(rows, kind), strict=True
-        ):
-            full = _filled(x, column)  # (n, d)
-            uniform = starts.uniform(*block.shape)  # (n, k)
-            total = total + model.summarise(full, Labels(block), times)
-            even = even + model.summarise(full, Labels(uniform), times)
-        if not total.counts.all():  # a component would start with no row
-            total = total + even.scaled(0.01)
-        found = column.unit.out_of(model.maximise(total))
-        whole = (
-            old if new is None else new
-            for old, new in zip(found, given, strict=True)
-        )
-        return _reachable(column.unit.into(kind(*whole)))
+        matrix = as_floats("prior", rule, matrix)
+        kept = is_size(dof) and is_spread(matrix, d)
+        require(kept, "prior", rule, self.prior)
+        scaled = matrix / unit.scale / unit.scale[:, None]  # (d, d)
+        return gaussians.Prior(float(dof), scaled)
 
     def _given(self, d: int) -> tuple[Any, Any, Any]:
         """Return the given weights, means and covariances, or raise."""
-        k = int(self.n_components)
-        rules = {
-            "weights_init": f"{k} numbers from 0 to 1 that sum to 1",
-            "means_init": f"finite numbers of shape ({k}, {d})",
-            "precisions_init": "finite numbers",
-        }
-        given = {name: getattr(self, name) for name in rules}
-        weights, means, precisions = (
-            value if value is None else numbers(name, rules[name], value)
-            for name, value in given.items()
-        )
-        if weights is not None:
-            kept = weights.shape == (k,) and (weights >= 0).all()
-            kept = kept and abs(weights.sum() - 1) < 1e-6
-            name = "weights_init"
-            check(kept, name, rules[name], given[name])
-        if means is not None:
-            kept = means.shape == (k, d) and np.isfinite(means).all()
-            name = "means_init"
-            check(kept, name, rules[name], given[name])
-        if precisions is None:
-            return weights, means, None
-        return weights, means, self._inverse(precisions, k, d)
+        return given_parts(self, int(self.n_components), d)
 
-    def _inverse(self, precisions: Any, k: int, d: int) -> Any:
-        """Return the covariances of the given precisions, or raise."""
-        kind = self.covariance_type
-        matrices = kind in ("full", "tied")
-        shapes = {"full": (k, d, d), "tied": (d, d), "diag": (k, d)}
-        shape = shapes.get(kind, (k,))
-        kept = precisions.shape == shape and np.isfinite(precisions).all()
-        rule = f"finite numbers of shape {shape}"
-        check(kept, "precisions_init", rule, self.precisions_init)
-        if not matrices:
-            rule = "positive, at least 1e-300"
-            kept = (precisions >= 1e-300).all()
-            check(kept, "precisions_init", rule, self.precisions_init)
-            return 1 / precisions
-        for index, matrix in enumerate(precisions.reshape(-1, d, d)):
-            if not _is_spread(matrix, d):
-                raise ValueError(
-                    "precisions_init must hold symmetric, positive "
-                    f"definite matrices; number {index} is not. Invert "
-                    "covariances with np.linalg.inv."
-                )
-        covariances = np.linalg.inv(precisions)
-        kept, rule = np.isfinite(covariances).all(), "at least 1e-300"
-        check(kept, "precisions_init", rule, self.precisions_init)
-        return (covariances + np.swapaxes(covariances, -1, -2)) / 2
-
-    def _responsibilities(
-        self, rows: _Rows, column: _Column, rng: np.random.Generator
-    ) -> Iterator[Table]:
-        """Yield a start's responsibilities, block by block."""
-        k, drawn = int(self.n_components), rows.start is None
-        how = self.init_params if drawn else "given"
-        kind = gaussians.KINDS[self.covariance_type]
-        if how not in ("random", "given"):
-            centres = _centres(rows, column.unit, k, how, rng)  # (k, d)
-        begin = 0
-        for x, _ in _pieces(rows, kind):
-            cut = slice(begin, begin := begin + len(x))
-            if how == "given":
-                yield rows.start[cut]
-            elif how == "random":
-                yield starts.random(len(x), k, rng)
+    def _starts(self, task: _GaussianTask) -> Iterator[Any]:
+        """Yield the parameters of each start, of z."""
+        warm, rng = self._is_warm(task.rows), self._rng()
+        for number in range(1 if warm else int(self.n_init)):
+            if warm:
+                start = task.columns.standardiser.apply(self._params())
             else:
-                z = np.nan_to_num(_even(x, column.unit))  # (n, d)
-                yield starts.spread(z, centres)
+                start = self._start(task, rng)
+            task.display.begin(number)
+            yield start
 
-    def _climb(
-        self, step: Step, model: Any, size: float, before: float | None
-    ) -> _Run:
-        """Return what EM makes of a start.
-
-        With a warm start `before` is the objective of the turn before it.
-        """
-        notes: list[str] = []
-        step = self._sound(step, step, model, notes)
-        shifts = _shifts(model, size)
-        steps, converged = [_told(step, model, shifts)], False
-        since = began = perf_counter()
-        while step.turn < self.max_iter and not converged:
-            last, leap = step, self._may_leap(steps)
-            step = cycle(step) if leap else next_turn(step)
-            step = self._sound(step, last, model, notes)
-            steps.append(_told(step, model, shifts))
-            converged = self._stops(steps, size, before)
-            since = self._tell(steps, size, since)
-        self._tell_end(steps, size, converged, perf_counter() - began)
-        bounds = [told.bound for told in steps]
-        objectives = [told.objective for told in steps]
-        return _Run(step, bounds, objectives, converged, notes)
-
-    def _sound(
-        self, step: Step, before: Step, model: Any, notes: list[str]
-    ) -> Step:
-        """Return the step with every covariance positive definite."""
-        k = int(self.n_components)
-        if self.on_collapse == "restart" and len(notes) < 10 * k:
-            for dead in np.flatnonzero(step.params.weights == 0).tolist():
-                step = _restarted(step, before, dead, notes)
-        for _ in range(k + 1):
-            try:
-                step.posterior  # noqa: B018 (the E-step runs here)
-                return step
-            except Collapse as fault:
-                step = self._mended(step, before, fault, notes)
-        raise AssertionError("unreachable")
-
-    def _mended(
-        self, step: Step, before: Step, fault: Collapse, notes: list[str]
-    ) -> Step:
-        """Return the step without the collapse, or raise."""
-        if self.on_collapse == "raise" or step is before:
-            raise ValueError(str(fault)) from None
-        component, k = fault.component, int(self.n_components)
-        if self.on_collapse == "restart" and len(notes) < 10 * k:
-            return _restarted(step, before, component, notes)
-        notes.append(
-            f"component {component} has collapsed onto a few points or a "
-            "flat, and keeps its last positive definite covariance. Use "
-            "fewer components, another start, a larger reg_covar or a "
-            "prior."
+    def _start(self, task: _GaussianTask, rng: np.random.Generator) -> Any:
+        """Return a start of z: drawn, and what was given."""
+        unit, k = task.columns.standardiser, int(self.n_components)
+        given = self._given(task.rows.x.shape[1])
+        kind = gaussians.KINDS[self.covariance_type]
+        if not any(part is None for part in given):
+            return check_reach(unit.apply(kind(*given)))
+        found = unit.undo(
+            params_of_labels(
+                task.rows, unit, task.model, task.labels, k, rng
+            )
         )
-        held = _held(step.params, before.params, [component])
-        return replace(step, params=held)
+        parts = (
+            old if new is None else new
+            for old, new in zip(found, given, strict=True)
+        )
+        return check_reach(unit.apply(kind(*parts)))
+
+    def _climb(self, step: Step, task: _GaussianTask) -> Climb:
+        """Return what EM makes of a start, and say how it ended."""
+        climb = super()._climb(step, task)
+        if self.max_iter > 0:
+            task.display.end(climb.records, climb.converged)
+        return climb
+
+    def _repaired(self, step: Step, before: Step, notes: Any) -> Step:
+        """Return the step with every covariance positive definite."""
+        return repaired(step, before, self.on_collapse, notes)
 
     def _stops(
-        self, told: list[_Told], size: float, before: float | None
+        self, records: list[TurnRecord], task: _GaussianTask
     ) -> bool:
         """Say whether `tol` ends the climb here."""
-        now = [each.objective for each in told[-7:]]
+        task.display.turn(records)
         if self.tol == "auto":
-            if abs(now[-1] - now[-2]) <= 1e-14 * abs(now[-1]):
-                return True
-            if len(now) < 7 or told[-1].turn - told[-7].turn > 6:
-                return False  # a leap's gain says nothing of the next
-            tails = (now[begin : begin + 5] for begin in range(3))
-            return all(2 * _left(tail) < LEFT for tail in tails)
-        if before is not None and not self.accelerate:
-            now = [before, *now]
+            return is_auto_end(records)
+        now = [record.objective for record in records[-3:]]
+        if task.before is not None and not self.accelerate:
+            now = [task.before, *now]
         # As scikit-learn does: before the last M-step, not after it.
         pair = now[-2:] if self.accelerate else now[-3:-1]
-        some = float(self.tol) * size
-        return len(pair) == 2 and abs(pair[1] - pair[0]) < some
+        change = float(self.tol) * task.size
+        return len(pair) == 2 and abs(pair[1] - pair[0]) < change
 
-    def _may_leap(self, told: list[_Told]) -> bool:
+    def _may_leap(self, records: list[TurnRecord]) -> bool:
         """Say whether the next turn may be a leap.
 
         `tol="auto"` reads the gains of plain turns: near the end there are
         six of them after every eight leaps.
         """
-        if not self.accelerate or self.max_iter - told[-1].turn < 3:
+        if not super()._may_leap(records):
             return False
-        if self.tol != "auto" or len(told) % 14 < 8:
+        if self.tol != "auto" or len(records) % 14 < 8:
             return True
-        return abs(told[-1].objective - told[-2].objective) > LEFT
-
-    def _say(self, text: str) -> None:
-        if self.verbose:
-            print(text)
-
-    def _tell(self, told: list[_Told], size: float, since: float) -> float:
-        """Print a turn where asked for; return when that was done last."""
-        last, now = told[-2:]
-        if self.progress:
-            line = f"\rturn {now.turn}: {now.bound / size:.6f} nats a row"
-            sys.stderr.write(line)
-            sys.stderr.flush()
-        every = int(self.verbose_interval)
-        if not self.verbose or now.turn // every == last.turn // every:
-            return since
-        lapse = f"\t time lapse {perf_counter() - since:.5f}s"
-        lapse += f"\t ll change {(now.bound - last.bound) / size:.5f}"
-        self._say(f"  Iteration {now.turn}{lapse * (self.verbose > 1)}")
-        return perf_counter()
-
-    def _tell_end(
-        self, told: list[_Told], size: float, converged: bool, lapse: float
-    ) -> None:
-        """Print how a climb ended, where asked for."""
-        if self.progress:
-            sys.stderr.write("\n")
-        if self.max_iter > 0:
-            end = "converged" if converged else "did not converge"
-            more = f" time lapse {lapse:.5f}s\t lower bound"
-            more += f" {told[-1].bound / size:.5f}."
-            self._say(f"Initialization {end}.{more * (self.verbose > 1)}")
+        gain = records[-1].objective - records[-2].objective
+        return abs(gain) > AUTO_GAIN
 
     def _set(self, params: Any) -> None:
         """Set the parameters and what follows from them."""
@@ -1075,51 +629,42 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             inverse = np.swapaxes(inverse, -1, -2).copy()
         self.precisions_cholesky_ = inverse
 
-    def _remember(self, run: _Run, model: Any, size: float) -> None:
+    def _store(self, climb: Climb, task: _GaussianTask) -> None:
         """Set the fitted attributes."""
-        self._set(model.unit.out_of(run.step.params))
-        self.history_ = [bound / size for bound in run.bounds]
-        self.objective_ = [objective / size for objective in run.objectives]
-        self.lower_bounds_ = self.history_
+        self._set(task.columns.standardiser.undo(climb.step.params))
+        bounds, objectives = (
+            [record[field] / task.size for record in climb.records]
+            for field in (1, 2)
+        )
+        self.history_ = self.lower_bounds_ = bounds
+        self.objective_ = objectives
         self.lower_bound_ = self.history_[-1]
-        self.n_iter_, self.converged_ = run.step.turn, run.converged
+        self.n_iter_, self.converged_ = climb.step.turn, climb.converged
         if hasattr(self, "_online"):
             del self._online
 
-    def _warn(self, run: _Run, column: _Column, model: Any) -> None:
+    def _warn(self, climb: Climb, task: _GaussianTask) -> None:
         """Warn of what is worth a warning."""
-        for note in dict.fromkeys(run.notes):
+        reg, variances = task.model.reg_covar, task.columns.variances
+        floor = np.broadcast_to(reg, variances.shape)  # (d,)
+        params = task.columns.standardiser.apply(self._params())
+        for note in dict.fromkeys(climb.notes):
             warn(note)
-        for component in np.flatnonzero(self.weights_ == 0).tolist():
-            warn(
-                f"component {component} is responsible for no row and "
-                "keeps its shape. Start it nearer the data, or use fewer "
-                "components."
-            )
-        self._warn_of_floor(column, model)
-        if self.max_iter > 0 and not self.converged_:
-            _warn_of_more(self.history_, self.n_iter_, self.tol)
+        for fault in faults(params, floor, self.reg_covar):
+            warn(fault)
 
-    def _warn_of_floor(self, column: _Column, model: Any) -> None:
-        """Warn where the regularisation is much of a fitted variance."""
-        reg = np.broadcast_to(model.reg_covar, column.variances.shape)
-        params = column.unit.into(self._params())
-        shares = _shares(params, reg)  # (k,)
-        large = np.flatnonzero(shares > 0.01).tolist()
-        if large:
-            worst = int(np.argmax(shares))
-            collapsed = np.flatnonzero(shares > 0.5).tolist()
-            kind = "collapsed " if worst in collapsed else ""
-            warn(
-                f"reg_covar={self.reg_covar!r} is {shares[worst]:.0%} of "
-                f"the smallest variance of {kind}component {worst} (above "
-                f"1 % for components {large}): the fit depends on it. "
-                'Rescale X, take reg_covar="relative" or a prior, or use '
-                "fewer components."
-            )
+    # --- a fitted mixture
 
-    def _restore(self, record: Any) -> GaussianMixture:
-        """Set the fitted attributes from a file, or raise."""
+    def _record(self) -> dict[str, Any]:
+        return {
+            "type": self._fitted_type,
+            "weights": self.weights_.tolist(),
+            "means": self.means_.tolist(),
+            "covariances": self.covariances_.tolist(),
+            "objective": self.objective_,
+        }
+
+    def _set_record(self, record: Any) -> int:
         kind = gaussians.KINDS[record["type"]]
         params = kind(
             *(
@@ -1132,25 +677,16 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         if not (full and params.weights.shape == (k,)):
             raise ValueError("its numbers are no mixture")
         self._set(params)
-        self.history_ = [float(value) for value in record["history"]]
         self.objective_ = [float(value) for value in record["objective"]]
         self.lower_bounds_ = self.history_
         self.lower_bound_ = self.history_[-1]
-        self.n_iter_ = int(record["n_iter"])
-        self.converged_ = bool(record["converged"])
-        self.n_features_in_ = d
-        if record["names"] is not None:
-            self.feature_names_in_ = np.array(record["names"], dtype=object)
-        return self
-
-    # --- what a fitted mixture says
+        return int(d)
 
     def _params(self) -> Any:
         kind = gaussians.KINDS[self._fitted_type]
         return kind(self.weights_, self.means_, self.covariances_)
 
-    def _free(self) -> int:
-        """Return the number of free parameters."""
+    def _n_parameters(self) -> int:
         k, d = self.means_.shape
         free = {
             "full": k * d * (d + 1) // 2,
@@ -1160,310 +696,50 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         }
         return int(k * d + k - 1 + free[self._fitted_type])
 
-    def _posteriors(
-        self, X: Any, sample_weight: Any = None
-    ) -> Iterator[tuple[Posterior, PerPoint | None]]:
-        """Yield the posterior of each block, and how often rows count."""
-        check_is_fitted(self, "means_")
-        X = self._points(X, reset=False)
-        weights = check_weights(sample_weight, len(X))
-        rows, params = _present(X, weights), self._params()
-        unit = _around(params)
-        kind = self._fitted_type
-        turn = _Fast(kind, 0.0, None, unit).turn(unit.into(params))
-        shift = float(np.log(unit.scale).sum())
-        for x, multiplicity in blocks(*rows[:2], ROWS):
-            if _holes(x):
-                model = _Filling(kind, 0.0, None, unit)
-                said: Any = model.e_step(x, unit.into(params))
+    def _posteriors(self, rows: Rows) -> Iterator[tuple[Any, Any]]:
+        params, kind = self._params(), self._fitted_type
+        unit = _scale_of_params(params)
+        around, shift = unit.apply(params), unit.log_jacobian()
+        turn = gaussians_fast.Model(kind).turn(around)
+        for x, times in rows.present().blocks(budget.GAUSSIAN_BLOCK_ROWS):
+            if _has_holes(x):
+                model, z = FillingHoles(kind), Standardised(x, unit)
+                found: Any = model.e_step(z, around)
             else:
-                said = turn.posterior(x.astype(np.float64))
-            evidence = said.log_evidence - shift  # (n,)
-            yield said._replace(log_evidence=evidence), multiplicity
-
-    def _ask(self, X: Any, question: Callable[[Posterior], Any]) -> Any:
-        """Return what is asked of every row's posterior."""
-        return np.concatenate(
-            [question(said) for said, _ in self._posteriors(X)]
-        )
-
-    def _totals(
-        self, X: Any, sample_weight: Any
-    ) -> tuple[float, float, float]:
-        """Return rows, log evidence and entropy, summed over the rows."""
-        total = np.zeros(3)
-        for said, times in self._posteriors(X, sample_weight):
-            evidence = said.log_evidence  # (n,)
-            each = [np.ones_like(evidence), evidence, entropy(said.resp)]
-            weights = each[0] if times is None else times  # (n,)
-            total += np.stack(each) @ weights  # (3,)
-        rows, log_evidence, undecided = total.tolist()
-        return rows, log_evidence, undecided
-
-
-def _shifts(model: Any, size: float) -> tuple[float, float]:
-    """Return what x adds to z's log likelihood, and to its log prior."""
-    shift = float(np.log(model.unit.scale).sum())
-    if model.prior is None:
-        return -size * shift, 0.0
-    dof, d = model.prior.dof, len(model.prior.scale)
-    return -size * shift, -(dof + d + 1) * shift
-
-
-def _told(step: Step, model: Any, shifts: tuple[float, float]) -> _Told:
-    """Return what is kept of a turn, of x and not of z."""
-    prior = model.log_prior(step.params)
-    bound = step.bound + shifts[0]
-    tied = isinstance(step.params, gaussians.Tied)
-    prior += shifts[1] * (1 if tied else len(step.params.weights))
-    return _Told(step.turn, bound, bound + prior)
-
-
-def _left(bounds: list[float]) -> float:
-    """Return about how much five turns in a row leave to gain.
-
-    Where gains are a sum of geometric series, their ratios rise to that of
-    the slowest; as long as they rise ever faster, no end is in sight.
-    """
-    gains = np.abs(np.diff(bounds))  # (4,)
-    ratios = gains[1:] / gains[:-1]  # (3,)
-    first, second = np.diff(ratios)
-    limit = ratios.max()
-    if second > 0:
-        if second >= first:
-            return np.inf
-        limit = ratios[-1] + second**2 / (first - second)
-    return float(gains[-1] * limit / (1 - limit)) if limit < 1 else np.inf
-
-
-# --- what is checked at the edge
-
-
-def _check_options(estimator: Any) -> None:
-    """Raise for an option that no fit could obey."""
-    for name, least in (
-        ("n_components", 1),
-        ("max_iter", 0),
-        ("n_init", 1),
-        ("verbose", 0),
-        ("verbose_interval", 1),
-    ):
-        value = getattr(estimator, name)
-        rule = f"a whole number, at least {least}"
-        check(whole(value, least), name, rule, value)
-    for name, word in (("tol", "auto"), ("reg_covar", "relative")):
-        value = getattr(estimator, name)
-        kept = value == word if isinstance(value, str) else _is_size(value)
-        check(kept, name, f'a number, at least 0, or "{word}"', value)
-    for name, words in (
-        ("covariance_type", tuple(gaussians.KINDS)),
-        ("accelerate", (None, "squarem")),
-        ("missing", ("error", "em")),
-        ("on_collapse", ("warn", "raise", "restart")),
-    ):
-        value = getattr(estimator, name)
-        kept = value is None or isinstance(value, str)
-        check(kept and value in words, name, f"one of {words}", value)
-    how, prior = estimator.init_params, estimator.prior
-    kept = not isinstance(how, str) or how in STARTS
-    check(kept, "init_params", f"one of {STARTS}, or an array", how)
-    pair = isinstance(prior, tuple | list) and len(prior) == 2
-    kept = prior is None or pair
-    kept = kept or (isinstance(prior, str) and prior == "auto")
-    check(kept, "prior", 'None, "auto" or (dof, scale)', prior)
-
-
-def _written(value: Any) -> Any:
-    """Return an option as JSON knows it."""
-    if isinstance(value, list | tuple):
-        return [_written(each) for each in value]
-    return to_json(value)
-
-
-def _is_size(value: Any) -> bool:
-    """Say whether a value is a finite number, at least 0."""
-    return isinstance(value, Real) and 0 <= float(value) < np.inf
-
-
-def _is_spread(matrix: Any, d: int) -> bool:
-    """Say whether a matrix is symmetric and positive definite, (d, d)."""
-    if matrix.shape != (d, d) or not np.isfinite(matrix).all():
-        return False
-    symmetric = np.allclose(matrix, matrix.T, rtol=1e-5, atol=1e-8)
-    return symmetric and bool((np.linalg.eigvalsh(matrix) > 0).all())
-
-
-def _warn_of_more(history: list[float], turns: int, tol: Any) -> None:
-    """Warn that the fit has not converged, and say what is left to gain.
-
-    The last two gains are taken to go on as a geometric series.
-    """
-    left = ""
-    if len(history) > 2:
-        before, last = np.diff(history[-3:])
-        if 0 < last < before:
-            more = last**2 / (before - last)
-            left = f" More would gain about {more:.1e} nats a row."
-    warn(
-        f"the fit did not converge: it stopped after {turns} EM maps, "
-        f"before tol={tol!r} did.{left} Raise max_iter, or set "
-        'accelerate="squarem".',
-        ConvergenceWarning,
-    )
+                z = Standardised(x.astype(np.float64), unit)
+                found = turn.posterior(z)
+            evidence = found.log_evidence - shift  # (n,)
+            yield found._replace(log_evidence=evidence), times
 
 
 # --- the rows
 
 
-def _present(X: Any, weights: PerPoint | None, start: Any = None) -> _Rows:
-    """Return the rows that count at all; the others are absent."""
-    if weights is None or weights.all():
-        return _Rows(X, weights, start)
-    there = weights > 0  # (n,)
-    start = None if start is None else start[there]  # (n, k)
-    return _Rows(X[there], weights[there], start)
-
-
-def _holes(x: Points) -> bool:
+def _has_holes(x: Points) -> bool:
     """Say whether a value is missing."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isnan(x.sum())) and bool(np.isnan(x).any())
 
 
-def _parts(rows: _Rows, k: int) -> list[Any]:
-    """Return the rows in blocks: the same ones for any number of cores."""
-    n, d = rows.x.shape
-    fits = SUMS // (8 * k * d**2)  # whose moments may wait to be added
-    parts = max(1, min(PARTS, n // ROWS, max(fits, 4)))
-    return blocks(*rows[:2], -(-len(rows.x) // parts))
+def _standardised(
+    blocks: list[Block], standardiser: Standardiser
+) -> list[Block]:
+    """Return the blocks as rows of z."""
+    return [Block(Standardised(x, standardiser), n) for x, n in blocks]
 
 
-def _pieces(rows: _Rows, kind: Any = None) -> list[Any]:
-    """Return the rows in blocks so small that they may be copied.
-
-    With a kind of covariances so small that its features may be held.
-    """
-    d = rows.x.shape[1]
-    numbers = d if kind is None else d + gaussians_fast.PARTS[kind].rows(d)
-    return blocks(*rows[:2], max(COPIED // (8 * numbers), 64))
-
-
-def _size(rows: _Rows) -> float:
-    """Return how many rows there are, each as often as it counts."""
-    times = rows.multiplicity
-    return float(len(rows.x) if times is None else times.sum())
+def _with_features(blocks: list[Block], kind: Any) -> list[Block]:
+    """Return a block of few rows as rows that hold their features."""
+    (x, times), d = blocks[0], blocks[0].x.shape[1]
+    numbers = len(x) * (gaussians_fast.PARTS[kind].rows(d) + d + 1)
+    few = x.dtype.itemsize * numbers <= budget.COPY_BYTES
+    if len(blocks) > 1 or not few:
+        return blocks
+    return [Block(Featured(x, kind), times)]
 
 
-def _z(x: Points, unit: Unit) -> Points:
-    """Return points in the unit of z, in double precision."""
-    z: Points = (x - unit.origin) / unit.scale  # (n, d)
-    return z
-
-
-def _mean(rows: _Rows, function: Callable[[Any], Any]) -> Vector:
-    """Return each column's mean of a function of its known values."""
-    total: Any = 0.0
-    held: Any = 0.0
-    for x, times in _pieces(rows):
-        values = function(np.ascontiguousarray(x.T, np.float64))  # (d, n)
-        weights = np.ones(len(x)) if times is None else times  # (n,)
-        sums, count = values @ weights, weights.sum()  # (d,)
-        if np.isnan(sums).any():
-            known = ~np.isnan(values)  # (d, n)
-            sums = np.where(known, values, 0) @ weights  # (d,)
-            count = known @ weights  # (d,)
-        total, held = total + sums, held + count
-    mean: Vector = total / held
-    return mean
-
-
-def _reach(rows: _Rows, origin: Vector) -> Vector:
-    """Return how far each column goes from the origin."""
-    least, most = origin, origin
-    for x, _ in _pieces(rows):
-        columns = np.ascontiguousarray(x.T)  # (d, n)
-        least = np.fmin(least, np.fmin.reduce(columns, axis=1))
-        most = np.fmax(most, np.fmax.reduce(columns, axis=1))
-    reach: Vector = np.maximum(most - origin, origin - least)
-    return reach
-
-
-def _column(rows: _Rows, same: bool) -> _Column:
-    """Return where the columns are, and how wide.
-
-    A far value cannot overflow: squares are taken of what is divided by
-    the largest. With `same` all columns have one scale.
-    """
-    first = np.nan_to_num(rows.x[0]).astype(np.float64)[:, None]  # (d, 1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        origin = first[:, 0] + _mean(rows, lambda x: x - first)  # (d,)
-        origin = origin.astype(rows.x.dtype).astype(np.float64)  # (d,)
-        reach = _reach(rows, origin)  # (d,)
-    bad = ~(np.isfinite(reach) & np.isfinite(origin))  # (d,)
-    if bad.any():
-        raise ValueError(
-            "X must span less than float64 can hold; column "
-            f"{int(bad.argmax())} does not. Divide it by its spread."
-        )
-    peak, middle = np.where(reach > 0, reach, 1), origin[:, None]  # (d,)
-    share = _mean(rows, lambda x: ((x - middle) / peak[:, None]) ** 2)
-    widths = peak * np.sqrt(share)  # (d,)
-    widths = np.full_like(widths, widths.max()) if same else widths
-    most = 1e152 if rows.x.dtype.itemsize == 8 else 1e36
-    bad = (widths > 0) & ~((widths > 1 / most) & (widths < most))  # (d,)
-    if bad.any():
-        raise ValueError(
-            f"X must spread between {1 / most:g} and {most:g} in each "
-            f"column, or not at all; column {int(bad.argmax())} spreads "
-            f"{widths[bad][0]:.1e}. Divide it by that."
-        )
-    scale = np.exp2(np.round(np.log2(np.where(widths > 0, widths, 1))))
-    return _Column(Unit(origin, scale), share * (peak / scale) ** 2)
-
-
-def _covariance(rows: _Rows, unit: Unit) -> Matrix:
-    """Return the covariance of all rows, in the unit of z; NaN is 0."""
-    mean = _mean(rows, lambda x: (x.T - unit.origin).T)  # (d,)
-    total: Any = 0.0
-    for x, times in _pieces(rows):
-        apart = np.nan_to_num((x - unit.origin - mean) / unit.scale)
-        weights = np.ones(len(x)) if times is None else times  # (n,)
-        total = total + (apart.T * weights) @ apart  # (d, d)
-    covariance: Matrix = total / _size(rows)
-    return covariance
-
-
-def _filled(x: Points, column: _Column) -> Points:
-    """Return the points; a NaN becomes the column's mean."""
-    return np.where(np.isnan(x), column.unit.origin, x)  # (n, d)
-
-
-def _centres(
-    rows: _Rows, unit: Unit, k: int, how: str, rng: np.random.Generator
-) -> Any:
-    """Return where a drawn start has its centres, in one unit for all."""
-    x, times = rows[:2]
-    most = min(SEEDED, max(NUMBERS // x.shape[1], 64 * k))
-    if len(x) > most:
-        picked = rng.integers(len(x), size=most)
-        x, times = x[picked], None if times is None else times[picked]
-    z = np.nan_to_num(_even(x, unit))  # (n, d)
-    if how == "random_from_data":
-        return starts.picks(z, k, rng, times)
-    if how == "k-means++":
-        return starts.seeds(z, k, rng, times)
-    clusters = _Quiet(k, n_init=1, random_state=int(rng.integers(2**31)))
-    return clusters.fit(z, None, times).cluster_centers_
-
-
-def _even(x: Points, unit: Unit) -> Points:
-    """Return centred points in one scale, so that distances are kept."""
-    even: Points = (x - unit.origin) / unit.scale.max()  # (n, d)
-    return even
-
-
-def _around(params: Any) -> Unit:
-    """Return a unit in which the means are near zero and the widths one."""
+def _scale_of_params(params: Any) -> Standardiser:
+    """Return where the means are near zero and the widths near one."""
     kind = type(params)
     widths = np.sqrt(
         gaussians_fast.PARTS[kind].variances(params.covariances)
@@ -1475,86 +751,6 @@ def _around(params: Any) -> Unit:
     if kind is gaussians.Spherical:
         size = np.full_like(params.means[0], size.max())
     scale = np.exp2(np.round(np.log2(size)))  # (d,)
-    return Unit(params.means[0], np.broadcast_to(scale, reach.shape))
-
-
-def _reachable(params: Any) -> Any:
-    """Return a start, or raise where it is too far away for float64."""
-    try:
-        inverse = gaussians_fast.precisions(params)
-    except Collapse:  # which `on_collapse` deals with
-        return params
-    variances = gaussians_fast.PARTS[type(params)].variances
-    widest = variances(params.covariances).max()
-    reach = np.abs(params.means).max() + 9 + 3 * np.sqrt(widest)
-    with np.errstate(over="ignore"):
-        terms = params.means.shape[1] ** 2 * np.abs(inverse.values).max()
-        kept = np.isfinite(terms * reach * reach)
-    if not kept:
-        raise ValueError(
-            "means_init and precisions_init must keep squared distances of "
-            "the rows below 1e300; some is above. Start nearer the data."
-        )
-    return params
-
-
-# --- what happens to a component
-
-
-def _held(params: Any, previous: Any, components: Any) -> Any:
-    """Return the parameters, of which some components keep their shape."""
-    if isinstance(params, gaussians.Tied):
-        return params._replace(covariances=previous.covariances)
-    shapes = params.covariances.copy()
-    means = np.where(
-        np.isfinite(params.means), params.means, previous.means
+    return Standardiser(
+        params.means[0], np.broadcast_to(scale, reach.shape)
     )
-    shapes[components] = previous.covariances[components]
-    return params._replace(means=means, covariances=shapes)
-
-
-def _restarted(
-    step: Step, before: Step, component: int, notes: list[str]
-) -> Step:
-    """Return the step with one component at the worst-explained row."""
-    loop: Any = step.model
-    model, mean = loop.model, before.params.means[component]  # (d,)
-    worst, row = np.inf, mean
-    for x, _ in step.x:
-        evidence = model.e_step(x, before.params).log_evidence  # (n,)
-        if evidence.min() < worst:
-            worst = float(evidence.min())
-            row = _z(x[evidence.argmin() :][:1], model.unit)[0]  # (d,)
-    row = np.where(np.isnan(row), mean, row)  # (d,)
-    k, d = before.params.means.shape
-    means, weights = step.params.means.copy(), step.params.weights.copy()
-    means[component], weights[component] = row, weights.mean()
-    kind = type(step.params)
-    wide = kind.keep(np.broadcast_to(np.eye(d), (k, d, d)) / k**2)
-    shapes = np.array(step.params.covariances)
-    if kind is gaussians.Tied:
-        shapes = np.array(before.params.covariances)
-    else:
-        shapes[component] = wide[component]
-    notes.append(
-        f"component {component} collapsed or died at turn {step.turn}, and "
-        "started anew at the worst-explained row."
-    )
-    params = kind(weights / weights.sum(), means, shapes)
-    return replace(step, params=params)
-
-
-def _shares(params: Any, reg: Vector) -> Any:
-    """Return how much of its smallest variance a component owes to reg."""
-    if isinstance(params, gaussians.Diag | gaussians.Spherical):
-        variances = gaussians_fast.PARTS[type(params)].variances(
-            params.covariances
-        )
-        worst = (reg / variances).max(axis=1)  # (k,)
-    else:
-        matrices = params.covariances.reshape(-1, len(reg), len(reg))
-        inverse = np.linalg.inv(np.linalg.cholesky(matrices))  # (k, d, d)
-        # The largest ratio u^T R u / u^T S u over directions u.
-        scaled = inverse * np.sqrt(reg)  # (k, d, d)
-        worst = np.linalg.norm(scaled, ord=2, axis=(1, 2)) ** 2  # (k,)
-    return np.broadcast_to(worst, params.weights.shape)

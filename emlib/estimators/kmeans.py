@@ -6,64 +6,54 @@ Input is checked here, once; what is inside takes it as it comes.
 from __future__ import annotations
 
 import base64
-import json
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from emlib import kmeans, starts
 from emlib.estimators.checks import (
-    check,
+    Rule,
+    check_enough,
+    check_options,
     check_weights,
-    refuse,
+    is_whole,
+    reject_row,
+    restore_on_failure,
+    size,
     warn,
-    whole,
+    whole_number,
 )
-from emlib.files import read_saved, to_json, write_atomically
+from emlib.estimators.mixture import Estimator
+from emlib.estimators.seeding import Spread, far_rows, random_rows
 from emlib.loop import Step, em, next_turn, sweep
-from emlib.scale import InBlocks, Summed, blocks, threads
+from emlib.scale import (
+    InBlocks,
+    Rows,
+    Summed,
+    budget,
+    even_slices,
+    thread_map,
+)
 from emlib.shapes import Centres, PerComponent, PerPoint, Points, Table
 
 __all__ = ["KMeans"]
 
-ROWS = 16_384  # rows a block, at least
-PARTS = 32  # blocks, at most
-FEW = 65_536  # rows whose distances are kept in double precision
-SCRATCH = 600_000  # numbers that all threads together may hold
-FORMAT = "emlib KMeans 1"
+STARTS = ("k-means++", "random")
+NUMBERS = budget.CLUSTER_BYTES // 8  # that a thread holds
 Mapper = Callable[..., Iterable[Any]]
 
 
-class _Rows(NamedTuple):
-    """Points, and how often each counts; None for once."""
-
-    x: Points
-    multiplicity: PerPoint | None
-
-
-class _Spread(NamedTuple):
-    """Where the rows are, and how far apart."""
-
-    size: float  # sum_n c_n
-    mean: PerComponent
-    scatter: float  # sum_n c_n |x_n - mean|^2
-
-
-class _Run(NamedTuple):
+class _Descent(NamedTuple):
     """One descent: its last step; the inertia before each turn."""
 
     step: Step
@@ -98,7 +88,7 @@ class KMeans(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     ClusterMixin,
-    BaseEstimator,
+    Estimator,
 ):
     r"""k-means: every row takes the side of its nearest centre.
 
@@ -177,10 +167,22 @@ class KMeans(
     cluster_centers_: Centres
     labels_: PerPoint
     inertia_: float
-    n_iter_: int
-    converged_: bool
-    history_: list[float]
-    n_features_in_: int
+
+    _rules = {  # noqa: RUF012 (a table)
+        "n_clusters": whole_number(1),
+        "max_iter": whole_number(0),
+        "tol": size(),
+        "n_init": Rule(
+            lambda n: n == "auto" if isinstance(n, str) else is_whole(n, 1),
+            'a whole number, at least 1, or "auto"',
+        ),
+        "init": Rule(
+            lambda how: not isinstance(how, str) or how in STARTS,
+            '"k-means++", "random", centres or callable',
+        ),
+    }
+    _format = "emlib KMeans 1"
+    _fitted = "cluster_centers_"
 
     def __init__(
         self,
@@ -192,7 +194,6 @@ class KMeans(
         tol: Any = 1e-4,
         random_state: Any = None,
     ) -> None:
-        # Kept as they come: `fit` checks them, by scikit-learn's rules.
         self.n_clusters = n_clusters
         self.init = init
         self.n_init = n_init
@@ -200,6 +201,7 @@ class KMeans(
         self.tol = tol
         self.random_state = random_state
 
+    @restore_on_failure
     def fit(
         self, X: Any, y: Any = None, sample_weight: Any = None
     ) -> KMeans:
@@ -223,19 +225,22 @@ class KMeans(
         ValueError
             If X or an option breaks a rule; the message names it.
         """
-        _check_options(self)
-        X = self._points(X, reset=True)
-        rows = _Rows(X, check_weights(sample_weight, len(X)))
-        _check_enough(int(self.n_clusters), rows)
+        check_options(self, self._rules)
+        _warn_of_starts(self.init, self.n_init)
+        X = self._check_rows(X, reset=True)
+        rows = Rows(X, check_weights(sample_weight, len(X)))
+        there = rows.counted()  # (n,)
+        n = len(rows) if there is None else int(np.count_nonzero(there))
+        check_enough("n_clusters", int(self.n_clusters), n)
         labels = np.empty(len(X), dtype=np.int32)  # (n,)
-        with threads(len(_parts(rows))) as mapper:
+        with thread_map(len(_parts(rows))) as mapper:
             spread = _spread(rows, mapper)
             _check_spread(spread, rows)
             runs = [
                 self._descend(rows, start, spread, mapper)
                 for start in self._starts(rows, spread, labels, mapper)
             ]
-            self._remember(_best(runs, rows, mapper), rows, labels, mapper)
+            self._store(_best(runs, rows, mapper), rows, labels, mapper)
         self._warn()
         return self
 
@@ -294,7 +299,7 @@ class KMeans(
         """
         rows = self._asked(X)
         labels = np.empty(len(rows.x), dtype=np.int32)  # (n,)
-        with threads(len(_parts(rows))) as mapper:
+        with thread_map(len(_parts(rows))) as mapper:
             _label(rows, self._params(), labels, mapper)
         return labels
 
@@ -311,17 +316,16 @@ class KMeans(
         array of shape (n, k)
             In the unit and the precision of `X`.
         """
-        x, _ = self._asked(X)
+        x = self._asked(X).x  # (n, d)
         shape = len(x), len(self.cluster_centers_)
         apart = np.empty(shape, dtype=x.dtype)  # (n, k)
-        size = max(_numbers() // sum(self.cluster_centers_.shape), 1)
-        for begin in range(0, len(x), size):
-            cut = slice(begin, begin + size)
+        rows = max(NUMBERS // sum(self.cluster_centers_.shape), 1)
+        for cut in even_slices(len(x), rows, len(x)):
             squares = starts.squared_distances(
                 x[cut], self.cluster_centers_
             )  # (n, k)
             far = ~np.isfinite(squares).all(axis=1)  # (n,)
-            refuse(x[cut], far, begin, *FAR)
+            reject_row(x[cut], far, cut.start, *FAR)
             np.sqrt(squares, out=apart[cut], casting="same_kind")
         return apart
 
@@ -344,64 +348,8 @@ class KMeans(
             Minus the squared distances to the nearest centre, summed.
         """
         rows = self._asked(X, sample_weight)
-        with threads(len(_parts(rows))) as mapper:
+        with thread_map(len(_parts(rows))) as mapper:
             return -_inertia(rows, self._params(), mapper)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted clusters to a JSON file, whole or not at all.
-
-        Parameters
-        ----------
-        path : str or path
-            Where to; an existing file is replaced.
-
-        Raises
-        ------
-        ValueError
-            If `init` is a function, which no file can hold.
-        """
-        check_is_fitted(self, "cluster_centers_")
-        options = self.get_params()
-        if callable(self.init):
-            raise ValueError(
-                "init must be a name or centres to be saved; received "
-                f"{self.init!r}. Set init to cluster_centers_ first."
-            )
-        labels = self.labels_.astype("<i4").tobytes()
-        record = {
-            "format": FORMAT,
-            "options": {name: to_json(options[name]) for name in options},
-            "dtype": self.cluster_centers_.dtype.name,
-            "centres": self.cluster_centers_.tolist(),
-            "labels": base64.b64encode(labels).decode(),
-            "history": self.history_,
-            "n_iter": self.n_iter_,
-            "converged": self.converged_,
-            "names": to_json(getattr(self, "feature_names_in_", None)),
-        }
-        write_atomically(path, json.dumps(record))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> KMeans:
-        """Return the clusters that `save` wrote; nothing is executed.
-
-        Parameters
-        ----------
-        path : str or path
-            The file.
-
-        Returns
-        -------
-        KMeans
-            Fitted, and equal to the saved one to the last bit.
-
-        Raises
-        ------
-        ValueError
-            If the file is not one that `save` wrote.
-        """
-        found: KMeans = read_saved(cls, path, FORMAT)
-        return found
 
     # --- the fit
 
@@ -414,7 +362,7 @@ class KMeans(
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
 
-    def _points(self, X: Any, reset: bool) -> Any:
+    def _check_rows(self, X: Any, reset: bool) -> Any:
         """Return X as an array of points, (n, d), or raise."""
         X = validate_data(
             self,
@@ -426,17 +374,11 @@ class KMeans(
         _check_finite(X)
         return X
 
-    def _asked(self, X: Any, sample_weight: Any = None) -> _Rows:
-        """Return rows that the fitted clusters are asked about."""
-        check_is_fitted(self, "cluster_centers_")
-        X = self._points(X, reset=False)
-        return _Rows(X, check_weights(sample_weight, len(X)))
-
     def _params(self) -> kmeans.Params:
         return kmeans.Params(self.cluster_centers_.astype(np.float64))
 
     def _starts(
-        self, rows: _Rows, spread: _Spread, labels: PerPoint, mapper: Mapper
+        self, rows: Rows, spread: Spread, labels: PerPoint, mapper: Mapper
     ) -> Iterator[kmeans.Params]:
         """Yield the centres of each start."""
         k, n_init = int(self.n_clusters), self.n_init
@@ -450,22 +392,22 @@ class KMeans(
             elif not drawn:
                 found = self.init
             elif self.init == "random":
-                found = _picks(rows, k, state)
+                found = random_rows(rows, k, state)
             else:
-                found = _seeds(rows, k, state, spread, labels, mapper)
+                found = far_rows(rows, k, state, spread, labels, mapper)
             yield kmeans.Params(_check_centres(found, k, spread))
 
     def _descend(
         self,
-        rows: _Rows,
+        rows: Rows,
         start: kmeans.Params,
-        spread: _Spread,
+        spread: Spread,
         mapper: Mapper,
-    ) -> _Run:
+    ) -> _Descent:
         """Return what the turns make of a start."""
         mean_variance = spread.scatter / spread.size / len(spread.mean)
         some = float(self.tol) * mean_variance
-        model = kmeans.Model(_origin(spread), _numbers())
+        model = kmeans.Model(_origin(spread), NUMBERS)
         step = next(em(_Filled(model, mapper), _parts(rows), start))
         inertias, converged = [], False
         while step.turn < self.max_iter and not converged:
@@ -473,10 +415,10 @@ class KMeans(
             before, step = step.params.means, next_turn(step)
             shift = ((step.params.means - before) ** 2).sum()
             converged = bool(shift <= some)
-        return _Run(step, inertias, converged)
+        return _Descent(step, inertias, converged)
 
-    def _remember(
-        self, run: _Run, rows: _Rows, labels: PerPoint, mapper: Mapper
+    def _store(
+        self, run: _Descent, rows: Rows, labels: PerPoint, mapper: Mapper
     ) -> None:
         """Set the fitted attributes."""
         means: Centres = run.step.params.means
@@ -487,8 +429,15 @@ class KMeans(
         self.converged_ = run.converged
         self.history_ = [*run.inertias, self.inertia_]
 
-    def _restore(self, record: Any) -> KMeans:
-        """Set the fitted attributes from a file, or raise."""
+    def _record(self) -> dict[str, Any]:
+        labels = self.labels_.astype("<i4").tobytes()
+        return {
+            "dtype": self.cluster_centers_.dtype.name,
+            "centres": self.cluster_centers_.tolist(),
+            "labels": base64.b64encode(labels).decode(),
+        }
+
+    def _set_record(self, record: Any) -> int:
         dtype = {"float64": np.float64, "float32": np.float32}
         self.cluster_centers_ = np.array(
             record["centres"], dtype=dtype[record["dtype"]]
@@ -499,14 +448,8 @@ class KMeans(
         inside = (self.labels_ >= 0) & (self.labels_ < k)  # (n,)
         if not (np.isfinite(self.cluster_centers_).all() and inside.all()):
             raise ValueError("its numbers are no clusters")
-        self.history_ = [float(value) for value in record["history"]]
         self.inertia_ = self.history_[-1]
-        self.n_iter_ = int(record["n_iter"])
-        self.converged_ = bool(record["converged"])
-        self.n_features_in_ = d
-        if record["names"] is not None:
-            self.feature_names_in_ = np.array(record["names"], dtype=object)
-        return self
+        return int(d)
 
     def _warn(self) -> None:
         """Warn of what the fit did not reach."""
@@ -535,37 +478,14 @@ class KMeans(
 # --- what is checked at the edge
 
 
-def _check_options(estimator: Any) -> None:
-    """Raise for an option that no fit could obey."""
-    for name, least in (("n_clusters", 1), ("max_iter", 0)):
-        value = getattr(estimator, name)
-        rule = f"a whole number, at least {least}"
-        check(whole(value, least), name, rule, value)
-    tol, n_init, init = estimator.tol, estimator.n_init, estimator.init
-    kept = isinstance(tol, Real) and float(tol) >= 0
-    check(kept, "tol", "a number, at least 0", tol)
-    automatic = isinstance(n_init, str) and n_init == "auto"
-    rule = 'a whole number, at least 1, or "auto"'
-    check(automatic or whole(n_init, 1), "n_init", rule, n_init)
-    kept = not isinstance(init, str) or init in ("k-means++", "random")
-    check(kept, "init", '"k-means++", "random", centres or callable', init)
+def _warn_of_starts(init: Any, n_init: Any) -> None:
+    """Warn where equal starts are asked for."""
     given = not isinstance(init, str) and not callable(init)
-    if given and not automatic and n_init > 1:
+    if given and n_init != "auto" and n_init > 1:
         warn(
             "n_init must be 1 where init gives the centres, since equal "
             f"starts end alike; received {n_init}. One start is used.",
             RuntimeWarning,
-        )
-
-
-def _check_enough(k: int, rows: _Rows) -> None:
-    """Raise where there are more clusters than rows."""
-    x, times = rows
-    n = len(x) if times is None else int(np.count_nonzero(times))
-    if k > n:
-        raise ValueError(
-            f"n_clusters={k} must not exceed the number of rows that "
-            f"count; received n_samples={n}. Use fewer clusters."
         )
 
 
@@ -588,10 +508,10 @@ def _check_finite(X: Any) -> None:
             sound = np.isfinite(X[cut].sum())
         for broken, rule, remedy in () if sound else RULES:
             wrong = broken(X[cut]).any(axis=1)  # (n,)
-            refuse(X[cut], wrong, cut.start, f"X must {rule}", remedy)
+            reject_row(X[cut], wrong, cut.start, f"X must {rule}", remedy)
 
 
-def _check_spread(spread: _Spread, rows: _Rows) -> None:
+def _check_spread(spread: Spread, rows: Rows) -> None:
     """Raise where squared distances leave the range of float64."""
     first = rows.x[:1]  # (1, d)
     square = spread.scatter / spread.size
@@ -611,10 +531,10 @@ def _check_near(side: kmeans.Side, begin: int) -> None:
     if not np.isfinite(side.squares):
         size = abs(side.rows).max(axis=1)  # (n,)
         begin += side.cut.start
-        refuse(side.rows, size == size.max(), begin, *FAR)
+        reject_row(side.rows, size == size.max(), begin, *FAR)
 
 
-def _check_centres(centres: Any, k: int, spread: _Spread) -> Centres:
+def _check_centres(centres: Any, k: int, spread: Spread) -> Centres:
     """Return centres to start from, (k, d), or raise."""
     values: Centres = np.array(centres, dtype=np.float64)
     shape = k, len(spread.mean)
@@ -627,32 +547,26 @@ def _check_centres(centres: Any, k: int, spread: _Spread) -> Centres:
         reach = ((values - spread.mean) ** 2).sum(axis=1)  # (k,)
     wrong = ~np.isfinite(16 * spread.size * reach)  # (k,)
     rule = "init must give finite centres, not too far from X"
-    refuse(values, wrong, 0, rule, "Take some rows of X.")
+    reject_row(values, wrong, 0, rule, "Take some rows of X.")
     return values
 
 
 # --- the rows
 
 
-def _cuts(n: int, parts: int = PARTS) -> list[slice]:
+def _cuts(n: int) -> list[slice]:
     """Return even slices of n rows: the same for any number of cores."""
-    size = -(-n // min(parts, max(1, n // ROWS)))
-    return [slice(begin, begin + size) for begin in range(0, n, size)]
+    return even_slices(n, budget.BLOCK_ROWS)
 
 
 def _small_cuts(n: int) -> list[slice]:
     """Return slices of n rows, each small, however many rows there are."""
-    return _cuts(n, n)
+    return even_slices(n, budget.BLOCK_ROWS, n)
 
 
-def _parts(rows: _Rows) -> list[Any]:
+def _parts(rows: Rows) -> list[Any]:
     """Return the rows in blocks."""
-    return blocks(*rows, _cuts(len(rows.x))[0].stop)
-
-
-def _numbers() -> int:
-    """Return how many numbers a thread may hold."""
-    return min(kmeans.NUMBERS, SCRATCH // (os.cpu_count() or 1))
+    return rows.even_blocks(budget.BLOCK_ROWS)
 
 
 def _quiet(mapper: Mapper) -> Mapper:
@@ -668,21 +582,21 @@ def _quiet(mapper: Mapper) -> Mapper:
     return quietly
 
 
-def _spread(rows: _Rows, mapper: Mapper) -> _Spread:
+def _spread(rows: Rows, mapper: Mapper) -> Spread:
     """Return where the rows are: two turns with a single cluster."""
     params = kmeans.Params(rows.x[:1].astype(np.float64))
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(2):
-            model = kmeans.Model(params.means[0], _numbers())
+            model = kmeans.Model(params.means[0], NUMBERS)
             total, bound = sweep(
                 model, _parts(rows), params, _quiet(mapper)
             )
             mean = model.maximise(total).means[0]  # (d,)
             params = kmeans.Params(mean[None])
-    return _Spread(float(total.counts[0]), mean, -2 * bound)
+    return Spread(float(total.counts[0]), mean, -2 * bound)
 
 
-def _origin(spread: _Spread) -> PerComponent:
+def _origin(spread: Spread) -> PerComponent:
     """Return what to compute about: zero, where the rows are near it."""
     mean, square = spread.mean, spread.scatter / spread.size
     return 0 * mean if mean @ mean <= 64 * square else mean  # (d,)
@@ -704,10 +618,10 @@ def _sides(
 
 
 def _label(
-    rows: _Rows, params: kmeans.Params, labels: PerPoint, mapper: Mapper
+    rows: Rows, params: kmeans.Params, labels: PerPoint, mapper: Mapper
 ) -> None:
     """Write the nearest centre of each row."""
-    nearest = kmeans.Model(numbers=_numbers()).nearest(params)
+    nearest = kmeans.Model(numbers=NUMBERS).nearest(params)
 
     def one(cut: slice) -> None:
         for place, side in _sides(rows.x[cut], cut.start, nearest):
@@ -717,13 +631,13 @@ def _label(
 
 
 def _inertia(
-    rows: _Rows,
+    rows: Rows,
     params: kmeans.Params,
     mapper: Mapper,
     labels: PerPoint | None = None,
 ) -> float:
     """Return the inertia; write the labels, where there is a place."""
-    nearest = kmeans.Model(numbers=_numbers()).nearest(params)
+    nearest = kmeans.Model(numbers=NUMBERS).nearest(params)
 
     def one(cut: slice) -> float:
         total = 0.0
@@ -742,7 +656,7 @@ def _inertia(
     return math.fsum(_quiet(mapper)(one, _cuts(len(rows.x))))
 
 
-def _best(runs: list[_Run], rows: _Rows, mapper: Mapper) -> _Run:
+def _best(runs: list[_Descent], rows: Rows, mapper: Mapper) -> _Descent:
     """Return the run of the lowest inertia; the first of equals."""
     if len(runs) == 1:
         return runs[0]
@@ -759,7 +673,7 @@ def _best(runs: list[_Run], rows: _Rows, mapper: Mapper) -> _Run:
 
 def _worst(parts: Any, params: kmeans.Params, most: int) -> _Worst:
     """Return the rows farthest from their centres, so many at most."""
-    nearest = kmeans.Model(numbers=_numbers()).nearest(params)
+    nearest = kmeans.Model(numbers=NUMBERS).nearest(params)
     d = params.means.shape[1]
     none = np.empty(0)
     found = _Worst(none, none.astype(int), np.empty((0, d)), none)
@@ -803,114 +717,3 @@ def _filled(
         if counts[giver] <= 1e-12 * times:  # nothing is left but rounding
             counts[giver], sums[giver] = 0, 0
     return kmeans.Statistics(counts, origin, sums)
-
-
-# --- drawn starts, with scikit-learn's own draws
-
-
-def _counts(rows: _Rows, cut: slice) -> PerPoint:
-    """Return how often each of some rows counts, as a new array."""
-    if rows.multiplicity is None:
-        return np.ones(len(rows.x[cut]))
-    counts: PerPoint = rows.multiplicity[cut].copy()
-    return counts
-
-
-def _drawn(
-    chances: Callable[[slice], PerPoint], n: int, shares: PerPoint
-) -> PerPoint:
-    """Return the rows at some shares of the running sum of all chances."""
-    cuts = _small_cuts(n)
-    each = [chances(cut).sum(dtype=np.float64) for cut in cuts]
-    ends = np.cumsum(each)  # (blocks,)
-    found = []
-    for goal in shares * ends[-1]:
-        block = min(
-            int(np.searchsorted(ends, goal, "right")), len(cuts) - 1
-        )
-        inside = chances(cuts[block])  # (n,)
-        sums = np.cumsum(inside, dtype=np.float64)  # (n,)
-        before = ends[block - 1] if block else 0.0
-        row = int(np.searchsorted(sums, goal - before, "right"))
-        row = min(row, int(np.flatnonzero(inside)[-1]))
-        found.append(cuts[block].start + row)
-    return np.array(found)
-
-
-def _picks(rows: _Rows, k: int, state: Any) -> Centres:
-    """Return k different rows, drawn as they count."""
-    found: PerPoint = np.empty(0, dtype=int)
-
-    def chances(cut: slice) -> PerPoint:
-        counts = _counts(rows, cut)  # (n,)
-        taken = found[(found >= cut.start) & (found < cut.stop)]
-        counts[taken - cut.start] = 0
-        return counts
-
-    while len(found) < k:
-        shares = state.random_sample(k - len(found))
-        drawn = _drawn(chances, len(rows.x), shares)
-        _, first = np.unique(drawn, return_index=True)
-        found = np.append(found, drawn[np.sort(first)])
-    picks: Centres = rows.x[found]
-    return picks
-
-
-def _seeds(
-    rows: _Rows,
-    k: int,
-    state: Any,
-    spread: _Spread,
-    labels: PerPoint,
-    mapper: Mapper,
-) -> Centres:
-    """Return k rows, drawn far from each other (`eq-starts-greedy`).
-
-    What each row still misses is kept in the place of its label, while
-    that has none.
-    """
-    n, trials = len(rows.x), 2 + int(np.log(k))
-    missed = np.empty(n) if n <= FEW else labels.view(np.float32)  # (n,)
-    missed[:] = np.inf
-    unit = spread.scatter / spread.size or 1.0
-    counts: Any = partial(_counts, rows)
-    drawn = _drawn(counts, n, state.random_sample(1))
-    seeds = [rows.x[drawn[0]]]
-    _left(rows, seeds[-1:], unit, missed, mapper, keep=True)
-    while len(seeds) < k:
-        chances = missed.__getitem__ if missed.any() else counts
-        shares = state.random_sample(trials)
-        x = rows.x[_drawn(chances, n, shares)]  # (trials, d)
-        left = _left(rows, x, unit, missed, mapper)
-        seeds.append(x[int(left.argmin())])
-        _left(rows, seeds[-1:], unit, missed, mapper, keep=True)
-    return np.array(seeds)
-
-
-def _left(
-    rows: _Rows,
-    seeds: Any,
-    unit: float,
-    missed: PerPoint,
-    mapper: Mapper,
-    keep: bool = False,
-) -> Any:
-    """Return what rows would still miss after each of some more seeds."""
-    seeds = np.array(seeds)  # (trials, d)
-    size = max(_numbers() // sum(seeds.shape), 64)
-
-    def one(cut: slice) -> Any:
-        total, stop = np.zeros(len(seeds)), min(cut.stop, len(rows.x))
-        for begin in range(cut.start, stop, size):
-            place = slice(begin, min(begin + size, stop))
-            apart = starts.squared_distances(rows.x[place], seeds) / unit
-            if rows.multiplicity is not None:
-                apart *= rows.multiplicity[place, None]  # (n, trials)
-            np.minimum(apart, missed[place, None], out=apart)
-            total += apart.sum(axis=0)
-            if keep:
-                missed[place] = apart[:, 0]
-        return total
-
-    left: Any = sum(mapper(one, _cuts(len(rows.x))))
-    return np.asarray(left)

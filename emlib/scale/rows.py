@@ -1,23 +1,48 @@
-"""Where the sums run: blocks of rows, one in memory at a time."""
+"""Rows: made once, at the edge, and read block by block.
+
+How many rows a block has follows from the rows alone, never from the
+machine, so that a fit has the same bits wherever it runs.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
-from threading import Lock
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from emlib.loop import Block, Model, log_prior, sweep
+from emlib.scale.budget import MAX_BLOCKS
+from emlib.shapes import PerPoint
 
-__all__ = ["InBlocks", "Summed", "blocks", "threads"]
+__all__ = ["InBlocks", "Rows", "Summed", "blocks", "even_slices"]
+
+
+def even_slices(n: int, rows: int, most: int = MAX_BLOCKS) -> list[slice]:
+    """Return even slices of n rows, each as long as the last or longer.
+
+    Parameters
+    ----------
+    n : int
+        How many rows there are.
+    rows : int
+        How many of them a slice has at least, unless there are fewer.
+    most : int
+        How many slices there are at most.
+
+    Returns
+    -------
+    list of slice
+        In order, and together all rows.
+
+    Examples
+    --------
+    >>> even_slices(5, 2)
+    [slice(0, 3, None), slice(3, 6, None)]
+    """
+    size = -(-n // min(most, max(1, n // rows)))
+    return [slice(begin, begin + size) for begin in range(0, n, size)]
 
 
 def blocks(
@@ -50,76 +75,73 @@ def blocks(
     return [Block(x[cut], multiplicity[cut]) for cut in cuts]
 
 
-@cache
-def _libraries() -> ThreadpoolController:
-    """Return the libraries that have threads of their own."""
-    return ThreadpoolController()
-
-
-def _cores() -> int:
-    """Return how many threads this process may use."""
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    cores: int = joblib.cpu_count()
-    return min(cores, int(allowed)) if allowed.isdecimal() else cores
-
-
-@contextmanager
-def threads(parts: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Lend a `map` whose calls run side by side, for so many parts.
-
-    Each part's matrix products then take one thread. The number of threads
-    is that of the cores, or OMP_NUM_THREADS if that is less; sums that come
-    back in order are the same to the last bit for any number.
+@dataclass(frozen=True)
+class Rows:
+    """All rows, and how often each counts.
 
     Parameters
     ----------
-    parts : int
-        How many calls there will be; for one it is the plain `map`.
-
-    Yields
-    ------
-    callable
-        In place of `map`.
+    x : array of shape (n, ...)
+        The rows.
+    multiplicity : array of shape (n,), optional
+        How many times each row counts; None for once.
 
     Examples
     --------
-    >>> with threads(2) as mapper:
-    ...     list(mapper(abs, [-1, 2]))
-    [1, 2]
+    >>> rows = Rows(np.eye(3), np.array([1.0, 0.0, 2.5]))
+    >>> rows.total(), len(rows.present())
+    (3.5, 2)
     """
-    if parts < 2:
-        yield map
-        return
-    workers = min(parts, _cores())
-    with _ONE_EACH:
-        if workers < 2:
-            yield map
-            return
-        with ThreadPoolExecutor(workers) as pool:
-            yield pool.map
 
+    x: Any
+    multiplicity: PerPoint | None = None
 
-class _OneEach:
-    """While any thread is inside, matrix products take one thread each."""
+    def __len__(self) -> int:
+        return len(self.x)
 
-    def __init__(self) -> None:
-        self.lock, self.inside = Lock(), 0
-        self.limit: Any = None
+    def total(self) -> float:
+        """Return how many rows there are, each as often as it counts."""
+        times = self.multiplicity
+        return float(len(self.x) if times is None else times.sum())
 
-    def __enter__(self) -> None:
-        with self.lock:
-            if self.inside == 0:
-                self.limit = _libraries().limit(limits=1)
-            self.inside += 1
+    def times(self, cut: Any = slice(None)) -> PerPoint:
+        """Return how often each of some rows counts, as a new array."""
+        if self.multiplicity is None:
+            return np.ones(len(self.x[cut]))
+        counts: PerPoint = self.multiplicity[cut].copy()  # (n,)
+        return counts
 
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if self.inside == 0:
-                self.limit.restore_original_limits()
+    def counted(self) -> Any:
+        """Return which rows count at all; None for all."""
+        times = self.multiplicity
+        return None if times is None or times.all() else times > 0
 
+    def present(self) -> Rows:
+        """Return the rows that count at all; the others are absent."""
+        there = self.counted()
+        return self if there is None else self[there]
 
-_ONE_EACH = _OneEach()
+    def __getitem__(self, some: Any) -> Rows:
+        times = self.multiplicity
+        return replace(
+            self,
+            x=self.x[some],
+            multiplicity=None if times is None else times[some],
+        )
+
+    def some(self, most: int, rng: np.random.Generator) -> Rows:
+        """Return all rows if they are few; if not, some, by chance."""
+        if len(self.x) <= most:
+            return self
+        return self[rng.integers(len(self.x), size=most)]
+
+    def blocks(self, size: int) -> list[Block]:
+        """Return views of the rows, so many at a time."""
+        return blocks(self.x, self.multiplicity, size)
+
+    def even_blocks(self, rows: int, most: int = MAX_BLOCKS) -> list[Block]:
+        """Return views of the rows, cut as `even_slices` says."""
+        return self.blocks(even_slices(len(self), rows, most)[0].stop)
 
 
 class Summed(NamedTuple):

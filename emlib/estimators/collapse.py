@@ -1,0 +1,218 @@
+"""What happens to a Gaussian that loses its points or its width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from emlib import gaussians, gaussians_fast, gaussians_missing
+from emlib.gaussians import Collapse
+from emlib.loop import Step
+from emlib.scale import Standardised
+from emlib.shapes import PerComponent, PerPoint, Vector
+
+__all__ = [
+    "FillingHoles",
+    "InOnePass",
+    "faults",
+    "floor_share",
+    "keep_covariance",
+    "repaired",
+]
+
+
+class _Keeping:
+    """What keeps a component without a point as it was."""
+
+    covariance_type: str
+
+    def maximise(self, statistics: Any, previous: Any = None) -> Any:
+        """Return the parameters at which the expected log joint peaks."""
+        base: Any = super()
+        if statistics.counts.all() or previous is None:
+            return base.maximise(statistics, previous)
+        dead = statistics.counts == 0  # (k,)
+        counts = statistics.counts + 1e-300 * dead  # (k,)
+        filled = replace(statistics, counts=counts)
+        found = base.maximise(filled, previous)
+        live = np.where(dead, 0, statistics.counts)  # (k,)
+        if self.covariance_type != "tied":  # what all share moves on
+            found = keep_covariance(found, previous, np.flatnonzero(dead))
+        means = np.where(dead[:, None], previous.means, found.means)
+        return found._replace(weights=live / live.sum(), means=means)
+
+
+@dataclass(frozen=True)
+class InOnePass(_Keeping, gaussians_fast.Model):
+    """Gaussians in the form to run."""
+
+
+@dataclass(frozen=True)
+class FillingHoles(_Keeping, gaussians_missing.Model):
+    """Gaussians of points with holes, which are `Standardised` rows.
+
+    The evidence is that of whole points: what the unit of unseen values
+    would have cost is left out of it, as the rest of the fit counts it.
+    """
+
+    def e_step(  # type: ignore[override]
+        self, x: Standardised, params: Any
+    ) -> gaussians_missing.Posterior:
+        """Return the posterior."""
+        found = super().e_step(np.asarray(x), params)
+        evidence = found.log_evidence + _unseen(x)  # (n,)
+        return found._replace(log_evidence=evidence)
+
+    def expect(self, x: Any, params: Any, multiplicity: Any = None) -> Any:
+        """Return the statistics and the bound of a block."""
+        gaussians_fast.precisions(params)  # which names what collapsed
+        found, bound = super().expect(np.asarray(x), params, multiplicity)
+        times = np.ones(len(x)) if multiplicity is None else multiplicity
+        return found, bound + float(times @ _unseen(x))
+
+
+def _unseen(x: Standardised) -> PerPoint:
+    """Return what the unit of unseen values would have cost, (n,)."""
+    cost: PerPoint = np.isnan(x.x) @ np.log(x.standardiser.scale)
+    return cost
+
+
+def keep_covariance(params: Any, previous: Any, components: Any) -> Any:
+    """Return the parameters, of which some components keep their shape."""
+    if isinstance(params, gaussians.Tied):
+        return params._replace(covariances=previous.covariances)
+    shapes = params.covariances.copy()
+    means = np.where(
+        np.isfinite(params.means), params.means, previous.means
+    )
+    shapes[components] = previous.covariances[components]
+    return params._replace(means=means, covariances=shapes)
+
+
+def repaired(
+    step: Step, before: Step, on_collapse: str, notes: list[str]
+) -> Step:
+    """Return the step with every covariance positive definite, or raise.
+
+    Whatever is done about a component is noted.
+    """
+    k = len(step.params.weights)
+    anew = on_collapse == "restart"
+    if anew and len(notes) < 10 * k:
+        for dead in np.flatnonzero(step.params.weights == 0).tolist():
+            step = _restart_component(step, before, dead, notes)
+    for _ in range(k + 1):
+        try:
+            step.posterior  # noqa: B018 (the E-step runs here)
+            return step
+        except Collapse as fault:
+            if on_collapse == "raise" or step is before:
+                raise ValueError(str(fault)) from None
+            repair = (
+                _restart_component
+                if anew and len(notes) < 10 * k
+                else _keep
+            )
+            step = repair(step, before, fault.component, notes)
+    raise AssertionError("unreachable")
+
+
+def _keep(
+    step: Step, before: Step, component: int, notes: list[str]
+) -> Step:
+    """Return the step whose component keeps its last covariance."""
+    notes.append(
+        f"component {component} has collapsed onto a few points or a "
+        "flat, and keeps its last positive definite covariance. Use "
+        "fewer components, another start, a larger reg_covar or a "
+        "prior."
+    )
+    kept = keep_covariance(step.params, before.params, [component])
+    return replace(step, params=kept)
+
+
+def _worst_row(step: Step, params: Any) -> Vector:
+    """Return the row that parameters explain worst, (d,)."""
+    model: Any = step.model
+    worst, row = np.inf, params.means[0]
+    for x, _ in step.x:
+        evidence = model.model.e_step(x, params).log_evidence  # (n,)
+        if evidence.min() < worst:
+            worst = float(evidence.min())
+            row = np.asarray(x[evidence.argmin() :][:1])[0]  # (d,)
+    found: Vector = row
+    return found
+
+
+def _restart_component(
+    step: Step, before: Step, component: int, notes: list[str]
+) -> Step:
+    """Return the step with one component at the worst-explained row."""
+    mean = before.params.means[component]  # (d,)
+    row = _worst_row(step, before.params)  # (d,)
+    row = np.where(np.isnan(row), mean, row)  # (d,)
+    k, d = before.params.means.shape
+    means, weights = step.params.means.copy(), step.params.weights.copy()
+    means[component], weights[component] = row, weights.mean()
+    kind = type(step.params)
+    wide = kind.keep(np.broadcast_to(np.eye(d), (k, d, d)) / k**2)
+    shapes = np.array(step.params.covariances)
+    if kind is gaussians.Tied:
+        shapes = np.array(before.params.covariances)
+    else:
+        shapes[component] = wide[component]
+    notes.append(
+        f"component {component} collapsed or died at turn {step.turn}, and "
+        "started anew at the worst-explained row."
+    )
+    params = kind(weights / weights.sum(), means, shapes)
+    return replace(step, params=params)
+
+
+def floor_share(params: Any, reg: Vector) -> PerComponent:
+    """Return how much of its smallest variance a component owes to reg."""
+    if isinstance(params, gaussians.Diag | gaussians.Spherical):
+        variances = gaussians_fast.PARTS[type(params)].variances(
+            params.covariances
+        )
+        worst = (reg / variances).max(axis=1)  # (k,)
+    else:
+        matrices = params.covariances.reshape(-1, len(reg), len(reg))
+        inverse = np.linalg.inv(np.linalg.cholesky(matrices))  # (k, d, d)
+        # The largest ratio u^T R u / u^T S u over directions u.
+        scaled = inverse * np.sqrt(reg)  # (k, d, d)
+        worst = np.linalg.norm(scaled, ord=2, axis=(1, 2)) ** 2  # (k,)
+    return np.broadcast_to(worst, params.weights.shape)
+
+
+def _dead(weights: PerPoint) -> Iterator[str]:
+    for component in np.flatnonzero(weights == 0).tolist():
+        yield (
+            f"component {component} is responsible for no row and "
+            "keeps its shape. Start it nearer the data, or use fewer "
+            "components."
+        )
+
+
+def faults(params: Any, reg: Vector, given: Any) -> Iterator[str]:
+    """Yield what is worth a warning of fitted parameters, both of z.
+
+    Dead components, and regularisation that is much of a variance.
+    """
+    yield from _dead(params.weights)
+    shares = floor_share(params, reg)  # (k,)
+    large = np.flatnonzero(shares > 0.01).tolist()
+    if large:
+        worst = int(np.argmax(shares))
+        collapsed = np.flatnonzero(shares > 0.5).tolist()
+        kind = "collapsed " if worst in collapsed else ""
+        yield (
+            f"reg_covar={given!r} is {shares[worst]:.0%} of "
+            f"the smallest variance of {kind}component {worst} (above "
+            f"1 % for components {large}): the fit depends on it. "
+            'Rescale X, take reg_covar="relative" or a prior, or use '
+            "fewer components."
+        )

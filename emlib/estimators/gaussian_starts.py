@@ -1,0 +1,221 @@
+"""Starts of Gaussians: responsibilities, and what the user gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from emlib import gaussians, gaussians_fast, starts
+from emlib.estimators.checks import as_floats, reject_row, require
+from emlib.estimators.kmeans import KMeans
+from emlib.gaussians import Collapse
+from emlib.loop import Block, Labels
+from emlib.scale import Rows, Standardiser, budget
+from emlib.shapes import Centres, Points, Table
+
+__all__ = [
+    "STARTS",
+    "check_reach",
+    "check_table",
+    "given_parts",
+    "is_spread",
+    "params_of_labels",
+]
+
+STARTS = ("kmeans", "k-means++", "random", "random_from_data")
+
+
+class _QuietKMeans(KMeans):
+    """k-means for a start, which need not converge.
+
+    It does not change the filters of warnings: all threads share them.
+    """
+
+    def _warn(self) -> None:
+        """Say nothing."""
+
+
+# --- what the user gave
+
+
+def is_spread(matrix: Any, d: int) -> bool:
+    """Say whether a matrix is symmetric and positive definite, (d, d)."""
+    if matrix.shape != (d, d) or not np.isfinite(matrix).all():
+        return False
+    symmetric = np.allclose(matrix, matrix.T, rtol=1e-5, atol=1e-8)
+    return symmetric and bool((np.linalg.eigvalsh(matrix) > 0).all())
+
+
+def check_table(given: Any, n: int, k: int) -> Table:
+    """Return given responsibilities, (n, k), or raise."""
+    rule = f"one of {STARTS}, or responsibilities of shape ({n}, {k}) "
+    rule += "whose rows sum to 1"
+    table: Table = as_floats("init_params", rule, given)
+    require(table.shape == (n, k), "init_params", rule, given)
+    kept = (table >= 0).all(axis=1)  # (n,)
+    kept &= np.isclose(table.sum(axis=1), 1)
+    remedy = "Divide each row by its sum."
+    reject_row(table, ~kept, 0, f"init_params must be {rule}", remedy)
+    return table
+
+
+def given_parts(estimator: Any, k: int, d: int) -> tuple[Any, Any, Any]:
+    """Return the given weights, means and covariances, or raise."""
+    rules = {
+        "weights_init": f"{k} numbers from 0 to 1 that sum to 1",
+        "means_init": f"finite numbers of shape ({k}, {d})",
+        "precisions_init": "finite numbers",
+    }
+    given = {name: getattr(estimator, name) for name in rules}
+    weights, means, precisions = (
+        value if value is None else as_floats(name, rules[name], value)
+        for name, value in given.items()
+    )
+    if weights is not None:
+        kept = weights.shape == (k,) and (weights >= 0).all()
+        kept = kept and abs(weights.sum() - 1) < 1e-6
+        name = "weights_init"
+        require(kept, name, rules[name], given[name])
+    if means is not None:
+        kept = means.shape == (k, d) and np.isfinite(means).all()
+        name = "means_init"
+        require(kept, name, rules[name], given[name])
+    if precisions is None:
+        return weights, means, None
+    kind = estimator.covariance_type
+    return weights, means, _inverse(precisions, given, kind, k, d)
+
+
+def _inverse(
+    precisions: Any, given: dict[str, Any], kind: str, k: int, d: int
+) -> Any:
+    """Return the covariances of the given precisions, or raise."""
+    name, received = "precisions_init", given["precisions_init"]
+    matrices = kind in ("full", "tied")
+    shapes = {"full": (k, d, d), "tied": (d, d), "diag": (k, d)}
+    shape = shapes.get(kind, (k,))
+    kept = precisions.shape == shape and np.isfinite(precisions).all()
+    require(kept, name, f"finite numbers of shape {shape}", received)
+    if not matrices:
+        rule = "positive, at least 1e-300"
+        require((precisions >= 1e-300).all(), name, rule, received)
+        return 1 / precisions
+    for index, matrix in enumerate(precisions.reshape(-1, d, d)):
+        if not is_spread(matrix, d):
+            raise ValueError(
+                "precisions_init must hold symmetric, positive "
+                f"definite matrices; number {index} is not. Invert "
+                "covariances with np.linalg.inv."
+            )
+    covariances = np.linalg.inv(precisions)
+    kept = np.isfinite(covariances).all()
+    require(kept, name, "at least 1e-300", received)
+    return (covariances + np.swapaxes(covariances, -1, -2)) / 2
+
+
+def check_reach(params: Any) -> Any:
+    """Return a start, or raise where it is too far away for float64."""
+    try:
+        inverse = gaussians_fast.precisions(params)
+    except Collapse:  # which `on_collapse` deals with
+        return params
+    variances = gaussians_fast.PARTS[type(params)].variances
+    widest = variances(params.covariances).max()
+    reach = np.abs(params.means).max() + 9 + 3 * np.sqrt(widest)
+    with np.errstate(over="ignore"):
+        terms = params.means.shape[1] ** 2 * np.abs(inverse.values).max()
+        kept = np.isfinite(terms * reach * reach)
+    if not kept:
+        raise ValueError(
+            "means_init and precisions_init must keep squared distances of "
+            "the rows below 1e300; some is above. Start nearer the data."
+        )
+    return params
+
+
+# --- what is drawn
+
+
+def _isotropic(x: Points, unit: Standardiser) -> Points:
+    """Return centred points in one scale, so that distances are kept."""
+    even: Points = (x - unit.origin) / unit.scale.max()  # (n, d)
+    return even
+
+
+def _centres(
+    rows: Rows, unit: Standardiser, k: int, how: str, rng: Any
+) -> Centres:
+    """Return where a drawn start has its centres, in one unit for all."""
+    wide = budget.SAMPLE_BYTES // (8 * rows.x.shape[1])
+    some = rows.some(min(budget.SAMPLE_ROWS, max(wide, 64 * k)), rng)
+    z, times = np.nan_to_num(_isotropic(some.x, unit)), some.multiplicity
+    if how == "random_from_data":
+        return starts.picks(z, k, rng, times)
+    if how == "k-means++":
+        return starts.seeds(z, k, rng, times)
+    seed = int(rng.integers(2**31))
+    clusters = _QuietKMeans(k, n_init=1, random_state=seed)
+    centres: Centres = clusters.fit(z, None, times).cluster_centers_
+    return centres
+
+
+def _pieces(rows: Rows, kind: Any) -> list[Block]:
+    """Return the rows in blocks whose features may be held."""
+    d = rows.x.shape[1]
+    numbers = d + gaussians_fast.PARTS[kind].rows(d)
+    return rows.blocks(max(budget.COPY_BYTES // (8 * numbers), 64))
+
+
+def _responsibilities(
+    blocks: list[Block], centres: Any, k: int, unit: Standardiser, rng: Any
+) -> Iterator[Table]:
+    """Yield a drawn start's responsibilities, block by block."""
+    for x, _ in blocks:
+        if centres is None:
+            yield starts.random(len(x), k, rng)
+        else:
+            z = np.nan_to_num(_isotropic(x, unit))  # (n, d)
+            yield starts.spread(z, centres)
+
+
+def params_of_labels(
+    rows: Rows,
+    unit: Standardiser,
+    model: Any,
+    how: Any,
+    k: int,
+    rng: np.random.Generator,
+) -> Any:
+    """Return the parameters, of z, that a start's labels make.
+
+    Holes are filled with their columns' means.
+    """
+    kind = gaussians.KINDS[model.covariance_type]
+    blocks = _pieces(rows, kind)
+    if isinstance(how, str):
+        centres = (
+            None if how == "random" else _centres(rows, unit, k, how, rng)
+        )
+        tables = _responsibilities(blocks, centres, k, unit, rng)
+    else:
+        ends = np.cumsum([len(x) for x, _ in blocks])[:-1]
+        tables = iter(np.split(how, ends))
+
+    def filled(x: Points) -> Points:
+        return unit.rows(np.where(np.isnan(x), unit.origin, x))  # (n, d)
+
+    total = sum(
+        model.summarise(filled(x), Labels(resp), times)
+        for resp, (x, times) in zip(tables, blocks, strict=True)
+    )
+    if not total.counts.all():  # a component would start with no row
+        even = sum(
+            model.summarise(
+                filled(x), Labels(starts.uniform(len(x), k)), times
+            )
+            for x, times in blocks
+        )
+        total = total + even.scaled(0.01)
+    return model.maximise(total)

@@ -1,0 +1,25 @@
+"""Where the sums run: rows, block by block, on as many threads as help."""
+
+from emlib.scale.rows import InBlocks, Rows, Summed, blocks, even_slices
+from emlib.scale.standardise import (
+    ColumnScale,
+    Standardised,
+    Standardiser,
+    column_scale,
+    covariance,
+)
+from emlib.scale.threads import thread_map
+
+__all__ = [
+    "ColumnScale",
+    "InBlocks",
+    "Rows",
+    "Standardised",
+    "Standardiser",
+    "Summed",
+    "blocks",
+    "column_scale",
+    "covariance",
+    "even_slices",
+    "thread_map",
+]

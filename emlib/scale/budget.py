@@ -1,0 +1,37 @@
+"""How much is held at a time: of the rows alone, never of the machine.
+
+Bytes, unless the name says rows or blocks. Other numbers would cut the
+rows elsewhere, and so change the last bits of a fit.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BLOCK_ROWS",
+    "CLUSTER_BYTES",
+    "COIN_BYTES",
+    "COLUMN_MAJOR_BYTES",
+    "COPY_BYTES",
+    "EXACT_SEED_ROWS",
+    "FEATURE_BYTES",
+    "GAUSSIAN_BLOCK_ROWS",
+    "MAX_BLOCKS",
+    "MAX_DISTINCT_ROWS",
+    "SAMPLE_BYTES",
+    "SAMPLE_ROWS",
+    "STATISTICS_BYTES",
+]
+
+BLOCK_ROWS = 16_384  # in a block, at least
+GAUSSIAN_BLOCK_ROWS = 12_500  # the same, where a row makes many features
+MAX_BLOCKS = 32  # so that their statistics may wait to be added
+STATISTICS_BYTES = 4_000_000  # of all blocks' moments together
+FEATURE_BYTES = 4_000_000  # of a thread's features: they stay in the cache
+COIN_BYTES = 4_194_304  # of a block of coins, with its responsibilities
+CLUSTER_BYTES = 2_400_000  # of a thread's centred rows and distances
+COPY_BYTES = 500_000  # of rows or features that are held before the loop
+COLUMN_MAJOR_BYTES = 8_000_000  # of rows that are turned column by column
+MAX_DISTINCT_ROWS = 65_536  # up to which equal rows are counted once
+SAMPLE_ROWS = 65_536  # that a start is drawn from
+SAMPLE_BYTES = 2_400_000  # that these hold together, if they are wide
+EXACT_SEED_ROWS = 65_536  # whose distances to seeds are kept in float64
