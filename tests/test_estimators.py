@@ -21,6 +21,7 @@ from sklearn.utils.validation import validate_data
 
 from emlib import CoinMixture, coins, datasets, fit
 from emlib.estimators import coins as edge
+from emlib.scale import Rows, budget
 
 TABLE = datasets.unlabelled_coins().x
 GIVEN = {"means_init": [0.6, 0.5]}
@@ -50,8 +51,9 @@ def same(one, other, rtol=0.0):
 
 def small(monkeypatch, kinds=4, size=7):
     """Let few kinds be too many, and blocks be short."""
-    monkeypatch.setattr(edge, "KINDS", kinds)
-    monkeypatch.setattr(edge, "ROWS", size)
+    monkeypatch.setattr(budget, "MAX_DISTINCT_ROWS", kinds)
+    monkeypatch.setattr(budget, "SAMPLE_ROWS", kinds)
+    monkeypatch.setattr(budget, "BLOCK_ROWS", size)
 
 
 # --- the fit
@@ -397,7 +399,7 @@ def test_a_bad_row_has_its_number_in_a_later_block(monkeypatch):
         ({"tol": -1e-3}, "tol must be a number, at least 0; received -0.0"),
         ({"tol": np.nan}, "tol must be"),
         ({"tol": "auto"}, "tol must be .*received 'auto'"),
-        ({"accelerate": "fast"}, "accelerate must be None or .*'fast'"),
+        ({"accelerate": "fast"}, "accelerate must be one of .*'fast'"),
         ({"means_init": [0.5]}, "means_init must be 2 numbers from 0 to 1"),
         ({"means_init": [0.5, 1.5]}, r"means_init.*received \[0.5, 1.5\]"),
         ({"means_init": [0.5, np.nan]}, "means_init must be"),
@@ -589,15 +591,15 @@ def test_blocks_and_counted_kinds_agree(options, monkeypatch):
 
 def test_equal_rows_are_counted_once(monkeypatch):
     x = np.concatenate([rows(), rows()])
-    counted = edge._counted_once(edge._Rows(x, None))
+    counted = edge.distinct_rows(Rows(x))
     kinds, times = np.unique(x, axis=0, return_counts=True)
     np.testing.assert_array_equal(counted.x, kinds)
     np.testing.assert_array_equal(counted.multiplicity, times)
     small(monkeypatch, kinds=len(kinds))
-    again = edge._counted_once(edge._Rows(x, None))
+    again = edge.distinct_rows(Rows(x))
     np.testing.assert_array_equal(again.multiplicity, times)
     small(monkeypatch, kinds=len(kinds) - 1)
-    assert edge._counted_once(edge._Rows(x, None)).x is x
+    assert edge.distinct_rows(Rows(x)).x is x
 
 
 def peak(n):
@@ -622,10 +624,12 @@ def test_memory_does_not_grow_with_the_rows():
 def test_the_number_of_threads_changes_no_bit(accelerate, monkeypatch):
     x = rows(2000, tosses=(20, 2000))
     small(monkeypatch, size=100)
-    monkeypatch.setattr(edge, "HELD", 1000)  # 142 rows a block
+    monkeypatch.setattr(budget, "COIN_BYTES", 8000)  # 142 rows a block
     told = []
     for cores in (1, 2, 5):
-        monkeypatch.setattr("emlib.scale._cores", lambda n=cores: n)
+        monkeypatch.setattr(
+            "emlib.scale.threads._core_count", lambda n=cores: n
+        )
         coin = CoinMixture(2, random_state=0, accelerate=accelerate)
         told.append(coin.fit(x))
     same(told[1], told[0])
@@ -840,7 +844,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 class AnyMatrix(CoinMixture):
     """Takes any matrix: its even and odd columns, summed, are counts."""
 
-    def _counts(self, X, reset):
+    def _check_rows(self, X, reset):
         X = validate_data(self, X, reset=reset, dtype=np.float64)
         sums = [X[:, side::2].sum(axis=1).round() for side in (0, 1)]
         counts = np.stack(sums, axis=1)  # (n, 2)

@@ -24,6 +24,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
 from emlib import GaussianMixture, em, gaussians, gaussians_fast
+from emlib.estimators.stopping import TurnRecord, is_auto_end
 from emlib.speed import jacobian
 
 TYPES = list(gaussians.KINDS)
@@ -221,7 +222,7 @@ def test_the_highest_of_n_init_wins(how, monkeypatch):
 
     def watched(self, *args):
         run = climb(self, *args)
-        ends.append(run.bounds[-1] / len(x))
+        ends.append(run.records[-1].bound / len(x))
         return run
 
     monkeypatch.setattr(GaussianMixture, "_climb", watched)
@@ -320,22 +321,17 @@ def test_tol_auto_is_not_taken_in_by_a_pause():
     # The gains fall to a hundredth in one turn and then hold out for long.
     gains = 2.0 * 0.1 ** np.arange(50) + 1e-3 * 0.999 ** np.arange(50)
     history = np.cumsum([-1000, *gains])
-    told = [
-        gaussians_told(turn, bound) for turn, bound in enumerate(history)
-    ]
-    mixture = GaussianMixture(tol="auto")
+    told = [record(turn, bound) for turn, bound in enumerate(history)]
     for end in range(2, 51):
-        assert not mixture._stops(told[:end], 1.0, None)
+        assert not is_auto_end(told[:end])
     soon = np.cumsum([-1000, *(2.0 * 0.1 ** np.arange(50))])
-    told = [gaussians_told(turn, bound) for turn, bound in enumerate(soon)]
-    ends = [mixture._stops(told[:end], 1.0, None) for end in range(2, 15)]
+    told = [record(turn, bound) for turn, bound in enumerate(soon)]
+    ends = [is_auto_end(told[:end]) for end in range(2, 15)]
     assert ends.index(True) == 5  # at seven bounds
 
 
-def gaussians_told(turn, bound):
-    from emlib.estimators.gaussians import _Told
-
-    return _Told(turn, float(bound), float(bound))
+def record(turn, bound):
+    return TurnRecord(turn, float(bound), float(bound))
 
 
 # --- what scikit-learn has not
@@ -954,7 +950,9 @@ def test_the_number_of_threads_changes_no_bit(kind, monkeypatch):
     mixture = GaussianMixture(**given(x, 3, kind), tol=0, max_iter=3)
     told = []
     for cores in (1, 2, 5):
-        monkeypatch.setattr("emlib.scale._cores", partial(int, cores))
+        monkeypatch.setattr(
+            "emlib.scale.threads._core_count", partial(int, cores)
+        )
         with threadpool_limits(limits=1):
             told.append(run(clone(mixture), x))
     same(told[1], told[0])

@@ -20,7 +20,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from emlib import KMeans, fit, kmeans, sweep
 from emlib.estimators import kmeans as edge
-from emlib.scale import InBlocks, blocks
+from emlib.estimators import seeding
+from emlib.scale import InBlocks, Rows, blocks, budget
 
 SEEDS = range(5)
 SHAPES = [(40, 1, 2), (60, 3, 4), (500, 2, 8), (300, 12, 5), (50, 4, 50)]
@@ -39,10 +40,10 @@ def weights(n, seed=0):
 
 def small(monkeypatch, size=7, parts=5, few=0, numbers=64):
     """Let blocks be short, and few rows be too many."""
-    monkeypatch.setattr(edge, "ROWS", size)
-    monkeypatch.setattr(edge, "PARTS", parts)
-    monkeypatch.setattr(edge, "FEW", few)
-    monkeypatch.setattr(edge, "SCRATCH", numbers)
+    monkeypatch.setattr(budget, "BLOCK_ROWS", size)
+    monkeypatch.setattr(budget, "MAX_BLOCKS", parts)
+    monkeypatch.setattr(budget, "EXACT_SEED_ROWS", few)
+    monkeypatch.setattr(budget, "CLUSTER_BYTES", 4 * numbers)
 
 
 def quiet(estimator, x, **options):
@@ -247,9 +248,9 @@ def test_seeds_are_those_of_scikit_learn(seed, few, counted, monkeypatch):
     small(monkeypatch, few=few)
     x = cloud(seed, 200)
     times = weights(len(x), seed) if counted else None
-    spread = edge._Spread(200.0, x.mean(axis=0), 1e3)
-    got = edge._seeds(
-        edge._Rows(x, times),
+    spread = seeding.Spread(200.0, x.mean(axis=0), 1e3)
+    got = seeding.far_rows(
+        Rows(x, times),
         9,
         np.random.RandomState(seed),
         spread,
@@ -271,7 +272,7 @@ def test_picks_are_those_of_numpy(seed, counted, monkeypatch):
     chances = np.ones(50) if times is None else times
     for k in (1, 20, int(np.count_nonzero(chances))):
         state, other = (np.random.RandomState(seed) for _ in "ab")
-        got = edge._picks(edge._Rows(x, times), k, state)
+        got = seeding.random_rows(Rows(x, times), k, state)
         chosen = other.choice(
             50, k, replace=False, p=chances / chances.sum()
         )
@@ -388,7 +389,7 @@ def test_blocks_change_nothing(counted, init, monkeypatch):
 
 @pytest.mark.parametrize("far", [0, 1e6])
 def test_threads_change_no_bit(far, monkeypatch):
-    monkeypatch.setattr(edge, "ROWS", 100)
+    monkeypatch.setattr(budget, "BLOCK_ROWS", 100)
     x, found = cloud(n=3000) + far, []
     for cores in "12":
         monkeypatch.setenv("OMP_NUM_THREADS", cores)

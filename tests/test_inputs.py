@@ -25,6 +25,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from emlib import GaussianMixture, scale
 from emlib.estimators import checks
 from emlib.estimators import gaussians as edge
+from emlib.estimators import mixture as shared
 
 NAN, INF = np.nan, np.inf
 TYPES = ["full", "tied", "diag", "spherical"]
@@ -932,10 +933,14 @@ def after(count, what=KeyboardInterrupt):
 def test_an_interrupted_fit_leaves_the_last_one_whole(monkeypatch):
     mixture = fit().partial_fit(X).fit(X)
     before, likeliest = state(mixture), mixture.predict(X)
-    for name in ("next_turn", "_column", "_shares"):
-        inner, stop = getattr(edge, name), after(0)
+    for room, name in (
+        (shared, "next_turn"),
+        (edge, "column_scale"),
+        (edge, "faults"),
+    ):
+        inner, stop = getattr(room, name), after(0)
         with monkeypatch.context() as patch:
-            patch.setattr(edge, name, partial(stop, inner))
+            patch.setattr(room, name, partial(stop, inner))
             with pytest.raises(KeyboardInterrupt):
                 mixture.fit(two_blobs(d=3))
         assert state(mixture) == before, name

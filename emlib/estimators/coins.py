@@ -275,7 +275,7 @@ class CoinMixture(Mixture):
 
     def _stops(self, records: list[TurnRecord], task: _CoinTask) -> bool:
         """Say whether `tol` ends the climb here."""
-        return is_at_rest(records, self.tol * task.size)
+        return is_at_rest(records, float(self.tol) * task.size)
 
     def _store(self, climb: Climb, task: _CoinTask) -> None:
         """Set the fitted attributes."""

@@ -49,7 +49,6 @@ from emlib.shapes import Centres, PerComponent, PerPoint, Points, Table
 __all__ = ["KMeans"]
 
 STARTS = ("k-means++", "random")
-NUMBERS = budget.CLUSTER_BYTES // 8  # that a thread holds
 Mapper = Callable[..., Iterable[Any]]
 
 
@@ -319,7 +318,7 @@ class KMeans(
         x = self._asked(X).x  # (n, d)
         shape = len(x), len(self.cluster_centers_)
         apart = np.empty(shape, dtype=x.dtype)  # (n, k)
-        rows = max(NUMBERS // sum(self.cluster_centers_.shape), 1)
+        rows = max(_numbers() // sum(self.cluster_centers_.shape), 1)
         for cut in even_slices(len(x), rows, len(x)):
             squares = starts.squared_distances(
                 x[cut], self.cluster_centers_
@@ -407,7 +406,7 @@ class KMeans(
         """Return what the turns make of a start."""
         mean_variance = spread.scatter / spread.size / len(spread.mean)
         some = float(self.tol) * mean_variance
-        model = kmeans.Model(_origin(spread), NUMBERS)
+        model = kmeans.Model(_origin(spread), _numbers())
         step = next(em(_Filled(model, mapper), _parts(rows), start))
         inertias, converged = [], False
         while step.turn < self.max_iter and not converged:
@@ -569,6 +568,11 @@ def _parts(rows: Rows) -> list[Any]:
     return rows.even_blocks(budget.BLOCK_ROWS)
 
 
+def _numbers() -> int:
+    """Return how many numbers a thread may hold."""
+    return budget.CLUSTER_BYTES // 8
+
+
 def _quiet(mapper: Mapper) -> Mapper:
     """Return the mapper; overflow is then found by what it leaves."""
 
@@ -587,7 +591,7 @@ def _spread(rows: Rows, mapper: Mapper) -> Spread:
     params = kmeans.Params(rows.x[:1].astype(np.float64))
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(2):
-            model = kmeans.Model(params.means[0], NUMBERS)
+            model = kmeans.Model(params.means[0], _numbers())
             total, bound = sweep(
                 model, _parts(rows), params, _quiet(mapper)
             )
@@ -621,7 +625,7 @@ def _label(
     rows: Rows, params: kmeans.Params, labels: PerPoint, mapper: Mapper
 ) -> None:
     """Write the nearest centre of each row."""
-    nearest = kmeans.Model(numbers=NUMBERS).nearest(params)
+    nearest = kmeans.Model(numbers=_numbers()).nearest(params)
 
     def one(cut: slice) -> None:
         for place, side in _sides(rows.x[cut], cut.start, nearest):
@@ -637,7 +641,7 @@ def _inertia(
     labels: PerPoint | None = None,
 ) -> float:
     """Return the inertia; write the labels, where there is a place."""
-    nearest = kmeans.Model(numbers=NUMBERS).nearest(params)
+    nearest = kmeans.Model(numbers=_numbers()).nearest(params)
 
     def one(cut: slice) -> float:
         total = 0.0
@@ -673,7 +677,7 @@ def _best(runs: list[_Descent], rows: Rows, mapper: Mapper) -> _Descent:
 
 def _worst(parts: Any, params: kmeans.Params, most: int) -> _Worst:
     """Return the rows farthest from their centres, so many at most."""
-    nearest = kmeans.Model(numbers=NUMBERS).nearest(params)
+    nearest = kmeans.Model(numbers=_numbers()).nearest(params)
     d = params.means.shape[1]
     none = np.empty(0)
     found = _Worst(none, none.astype(int), np.empty((0, d)), none)

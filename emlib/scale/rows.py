@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emlib.loop import Block, Model, log_prior, sweep
-from emlib.scale.budget import MAX_BLOCKS
+from emlib.scale import budget
 from emlib.shapes import PerPoint
 
 __all__ = ["InBlocks", "Rows", "Summed", "blocks", "even_slices"]
 
 
-def even_slices(n: int, rows: int, most: int = MAX_BLOCKS) -> list[slice]:
+def even_slices(n: int, rows: int, most: int | None = None) -> list[slice]:
     """Return even slices of n rows, each as long as the last or longer.
 
     Parameters
@@ -28,8 +28,8 @@ def even_slices(n: int, rows: int, most: int = MAX_BLOCKS) -> list[slice]:
         How many rows there are.
     rows : int
         How many of them a slice has at least, unless there are fewer.
-    most : int
-        How many slices there are at most.
+    most : int, optional
+        How many slices there are at most; without it `MAX_BLOCKS`.
 
     Returns
     -------
@@ -41,6 +41,7 @@ def even_slices(n: int, rows: int, most: int = MAX_BLOCKS) -> list[slice]:
     >>> even_slices(5, 2)
     [slice(0, 3, None), slice(3, 6, None)]
     """
+    most = budget.MAX_BLOCKS if most is None else most
     size = -(-n // min(most, max(1, n // rows)))
     return [slice(begin, begin + size) for begin in range(0, n, size)]
 
@@ -139,7 +140,9 @@ class Rows:
         """Return views of the rows, so many at a time."""
         return blocks(self.x, self.multiplicity, size)
 
-    def even_blocks(self, rows: int, most: int = MAX_BLOCKS) -> list[Block]:
+    def even_blocks(
+        self, rows: int, most: int | None = None
+    ) -> list[Block]:
         """Return views of the rows, cut as `even_slices` says."""
         return self.blocks(even_slices(len(self), rows, most)[0].stop)
 
