@@ -64,7 +64,9 @@ def imported(module):
         elif isinstance(node, ast.ImportFrom) and node.module == "emlib":
             found |= {f"emlib.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module)
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            files = {f"emlib.{name}" for name in ORDER}
+            found |= names & files or {node.module}
     return found
 
 
