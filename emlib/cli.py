@@ -384,14 +384,14 @@ def _evaluate(told: argparse.Namespace) -> None:
 
 def _written(path: Path, text: str) -> None:
     """Write a file whole, or raise."""
-    from emlib.estimators.records import write
+    from emlib.files import write_atomically
 
     if not path.parent.is_dir():
         raise ValueError(
             f"{str(path)!r} must lie in a folder that exists; received "
             f"{str(path.parent)!r}."
         )
-    write(path, text)
+    write_atomically(path, text)
 
 
 def _table(path: str) -> tuple[Any, list[str]]:

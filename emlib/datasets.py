@@ -15,10 +15,10 @@ from os import PathLike
 from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 
+from emlib.files import refuse_faults, write_atomically
 from emlib.shapes import (
     Centres,
     Counts,
@@ -322,19 +322,6 @@ IDX = {
     "y_test": "t10k-labels-idx1-ubyte",
 }
 PATIENCE = 20  # seconds
-# What NumPy and zipfile raise for files that are not what they should be.
-UNREADABLE = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    OSError,
-    EOFError,
-    RuntimeError,
-    MemoryError,
-    BadZipFile,
-    zlib.error,
-)
 NORB = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
 
 
@@ -484,12 +471,12 @@ def _archive(path: Path, checksum: str | None = None) -> Digits:
     found = hashlib.sha256(body).hexdigest()
     if checksum is not None and found != checksum:
         raise _wrong(path, f"the file of sha256 {checksum}", found)
-    try:
-        with np.load(io.BytesIO(body), allow_pickle=False) as archive:
-            parts = [np.asarray(archive[name]) for name in PARTS]
-    except UNREADABLE as why:
-        rule = f"an archive of the arrays {', '.join(PARTS)}"
-        raise _wrong(path, rule, f"something else ({why})") from why
+    rule = f"{str(path)!r} must be an archive of the arrays "
+    with (
+        refuse_faults(rule + ", ".join(PARTS), "Fetch the file again."),
+        np.load(io.BytesIO(body), allow_pickle=False) as archive,
+    ):
+        parts = [np.asarray(archive[name]) for name in PARTS]
     return _fitting(path, Digits._make([*parts, str(path)]))
 
 
@@ -625,12 +612,7 @@ def _download(address: str, checksum: str, target: Path) -> None:
     if found != checksum:
         raise OSError(f"its sha256 is {found}, not {checksum}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        draft.write_bytes(body)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_atomically(target, body)
 
 
 def _fetch(address: str, arrived: queue.Queue[Any]) -> None:

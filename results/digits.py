@@ -29,6 +29,7 @@ import tensorflow as tf
 from emlib import datasets
 from emlib.capsules import training
 from emlib.capsules.training import Plan, Views
+from emlib.files import write_atomically
 
 HERE = Path(__file__).parent
 SEEDS = (1, 2, 3)
@@ -133,9 +134,7 @@ def write(name, found, wanted):
     rest = {key: found[key] for key in found if key != "runs"}
     head = {"command": command, "complete": complete, **rest, "runs": []}
     text = json.dumps(head)[: -len("]}")] + f"\n{runs}\n]}}\n"
-    draft = HERE / f".{name}.json"
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(HERE / f"{name}.json")
+    write_atomically(HERE / f"{name}.json", text)
 
 
 def accuracy(runs):

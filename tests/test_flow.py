@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "emlib"
 # A file imports only what stands before it here.
 ORDER = [
     "shapes",
+    "files",
     "loop",
     "bound",
     "coins",
@@ -26,7 +27,6 @@ ORDER = [
     "scale",
     "datasets",
     "estimators.checks",
-    "estimators.records",
     "estimators.coins",
     "estimators.kmeans",
     "estimators.gaussians",

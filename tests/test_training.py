@@ -1003,7 +1003,7 @@ def test_a_full_disk_is_found_before_anything_is_trained(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if late:
-        monkeypatch.setattr(training, "write", full)
+        monkeypatch.setattr(training, "write_atomically", full)
     else:
         monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ValueError, match="`out` must be") as caught:
@@ -1042,14 +1042,14 @@ def test_a_disk_that_fills_up_later_leaves_a_run_to_resume(
 ):
     sync, calls = os.fsync, []
 
-    def full_from_third(number):
+    def full_from_fifth(number):
         calls.append(number)
-        if len(calls) > 2:
+        if len(calls) > 4:
             raise OSError(errno.ENOSPC, "No space left on device")
         sync(number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full_from_third)
+        patch.setattr(os, "fsync", full_from_fifth)
         with pytest.raises(OSError, match="No space left"):
             training.train(RIVAL, digits, tmp_path, jit=False)
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]

@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from numbers import Integral, Real
@@ -28,8 +27,13 @@ from emlib.capsules.network import (
     capsule_network,
     convolutional_network,
 )
-from emlib.datasets import UNREADABLE, Digits
-from emlib.estimators.records import write
+from emlib.datasets import Digits
+from emlib.files import (
+    open_atomically,
+    refuse_faults,
+    require_room,
+    write_atomically,
+)
 
 __all__ = [
     "Evaluation",
@@ -471,17 +475,10 @@ def save(path: Path, network: Any, step: int) -> None:
     ...     restore(Path(folder) / "checkpoint.npz", network)
     3
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     values = [keras.ops.convert_to_numpy(v.value) for v in _state(network)]
     parts = {f"variable_{k}": value for k, value in enumerate(values)}
-    try:
-        with draft.open("wb") as file:
-            np.savez(file, step=np.int64(step), **parts)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with open_atomically(path) as file:
+        np.savez(file, step=np.int64(step), **parts)
 
 
 def restore(path: Path, network: Any) -> int:
@@ -513,7 +510,11 @@ def restore(path: Path, network: Any) -> int:
     FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.npz'
     """
     state = _state(network)
-    try:
+    with refuse_faults(
+        f"{str(path)!r} must be a checkpoint of this network, with "
+        f"{len(state)} arrays",
+        "Train again in another folder.",
+    ):
         with path.open("rb") as file:
             parts = dict(np.load(file, allow_pickle=False))
         step = int(parts.pop("step"))
@@ -522,14 +523,6 @@ def restore(path: Path, network: Any) -> int:
         values = [parts.pop(f"variable_{k}") for k in range(len(state))]
         if parts:
             raise ValueError(f"it holds {len(parts)} more")
-    except FileNotFoundError:
-        raise
-    except UNREADABLE as why:
-        raise ValueError(
-            f"{str(path)!r} must be a checkpoint of this network, with "
-            f"{len(state)} arrays; received something else ({why}). Train "
-            "again in another folder."
-        ) from why
     for variable, value in zip(state, values, strict=True):
         kind = keras.backend.standardize_dtype(variable.dtype)
         if (variable.shape, kind) != (value.shape, value.dtype):
@@ -641,18 +634,12 @@ class Folder:
                 f"{str(self.path)!r}, which holds one. Resume it, or name "
                 "another."
             )
-        draft = self.path / f".room.{os.getpid()}"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with draft.open("wb") as file:
-                file.write(bytes(room))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.unlink()
-            write(self.config, json.dumps(config, indent=1) + "\n")
+            require_room(self.path, room)
+            text = json.dumps(config, indent=1) + "\n"
+            write_atomically(self.config, text)
         except OSError as why:
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
             raise ValueError(
                 f"`out` must be a folder that can be written, with room for"
                 f" {room} bytes; received {str(self.path)!r} ({why})."
@@ -660,18 +647,16 @@ class Folder:
 
     def read(self) -> dict[str, Any]:
         """Return what the run was told, or raise."""
-        try:
+        with refuse_faults(
+            f"{str(self.path)!r} must hold a run, begun by `emlib train`",
+            missing=True,
+        ):
             config = json.loads(self.config.read_bytes())
             if config["format"] != FORMAT:
                 raise ValueError(f"its format is {config['format']!r}")
             config["plan"] = Plan(**config["plan"])
             if not isinstance(config["data"]["images"], int):
                 raise ValueError("it does not say how many images")
-        except (OSError, ValueError, KeyError, TypeError) as why:
-            raise ValueError(
-                f"{str(self.path)!r} must hold a run, begun by `emlib "
-                f"train`; received something else ({why})."
-            ) from why
         return dict(config)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -680,19 +665,16 @@ class Folder:
             return []
         lines = self.metrics.read_text(encoding="utf-8").splitlines(True)
         whole = [line for line in lines if line.endswith("}\n")]
-        try:
+        with refuse_faults(
+            f"{str(self.metrics)!r} must hold a row of numbers a line",
+            "Train again in another folder.",
+        ):
             return [json.loads(line) for line in whole]
-        except ValueError as why:
-            raise ValueError(
-                f"{str(self.metrics)!r} must hold a row of numbers a line; "
-                f"received something else ({why}). Train again in another "
-                "folder."
-            ) from why
 
     def keep(self, step: int) -> list[dict[str, Any]]:
         """Drop what was recorded after a step; return the rest."""
         kept = [row for row in self.rows() if row["step"] <= step]
-        write(self.metrics, "".join(map(_line, kept)))
+        write_atomically(self.metrics, "".join(map(_line, kept)))
         return kept
 
     def record(self, rows: list[dict[str, Any]]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +27,7 @@ from emlib.estimators.checks import (
     warn_of_more,
     whole,
 )
-from emlib.estimators.records import plain, read, write
+from emlib.files import read_saved, to_json, write_atomically
 from emlib.loop import Step, em, next_turn
 from emlib.scale import Blocked, blocks, threads
 from emlib.shapes import Counts, PerComponent, PerPoint, Table
@@ -391,16 +390,16 @@ class CoinMixture(DensityMixin, BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         record = {
             "format": FORMAT,
-            "options": {name: plain(options[name]) for name in options},
+            "options": {name: to_json(options[name]) for name in options},
             "weights": self.weights_.tolist(),
             "means": self.means_.tolist(),
             "history": self.history_,
             "n_iter": self.n_iter_,
             "converged": self.converged_,
             "tosses": self.tosses_.tolist(),
-            "names": plain(names),
+            "names": to_json(names),
         }
-        write(Path(path), json.dumps(record))
+        write_atomically(path, json.dumps(record))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CoinMixture:
@@ -421,7 +420,7 @@ class CoinMixture(DensityMixin, BaseEstimator):
         ValueError
             If the file is not one that `save` wrote.
         """
-        found: CoinMixture = read(cls, path, FORMAT)
+        found: CoinMixture = read_saved(cls, path, FORMAT)
         return found
 
     # --- the fit
@@ -505,7 +504,7 @@ class CoinMixture(DensityMixin, BaseEstimator):
         seen, which = np.unique(_tosses(x), return_inverse=True)
         self.tosses_ = np.stack([seen, np.bincount(which, times)], axis=1)
 
-    def _recall(self, record: Any) -> CoinMixture:
+    def _restore(self, record: Any) -> CoinMixture:
         """Set the fitted attributes from a file, or raise."""
         self.weights_, self.means_, self.tosses_ = (
             np.array(record[name], dtype=np.float64)

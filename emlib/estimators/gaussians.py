@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from numbers import Real
-from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -40,7 +39,7 @@ from emlib.estimators.checks import (
     whole,
 )
 from emlib.estimators.kmeans import KMeans
-from emlib.estimators.records import plain, read, write
+from emlib.files import read_saved, to_json, write_atomically
 from emlib.gaussians import Collapse
 from emlib.gaussians_fast import Unit
 from emlib.loop import Step, next_turn
@@ -706,9 +705,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             "objective": self.objective_,
             "n_iter": self.n_iter_,
             "converged": self.converged_,
-            "names": plain(getattr(self, "feature_names_in_", None)),
+            "names": to_json(getattr(self, "feature_names_in_", None)),
         }
-        write(Path(path), json.dumps(record))
+        write_atomically(path, json.dumps(record))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> GaussianMixture:
@@ -729,7 +728,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ValueError
             If the file is not one that `save` wrote.
         """
-        found: GaussianMixture = read(cls, path, FORMAT)
+        found: GaussianMixture = read_saved(cls, path, FORMAT)
         return found
 
     # --- the fit
@@ -1136,7 +1135,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 "fewer components."
             )
 
-    def _recall(self, record: Any) -> GaussianMixture:
+    def _restore(self, record: Any) -> GaussianMixture:
         """Set the fitted attributes from a file, or raise."""
         kind = gaussians.KINDS[record["type"]]
         params = kind(
@@ -1295,7 +1294,7 @@ def _written(value: Any) -> Any:
     """Return an option as JSON knows it."""
     if isinstance(value, list | tuple):
         return [_written(each) for each in value]
-    return plain(value)
+    return to_json(value)
 
 
 def _is_size(value: Any) -> bool:

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from numbers import Real
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +34,7 @@ from emlib.estimators.checks import (
     warn,
     whole,
 )
-from emlib.estimators.records import plain, read, write
+from emlib.files import read_saved, to_json, write_atomically
 from emlib.loop import Step, em, next_turn, sweep
 from emlib.scale import Blocked, blocks, threads
 from emlib.shapes import Centres, PerComponent, PerPoint, Points, Table
@@ -372,16 +371,16 @@ class KMeans(
         labels = self.labels_.astype("<i4").tobytes()
         record = {
             "format": FORMAT,
-            "options": {name: plain(options[name]) for name in options},
+            "options": {name: to_json(options[name]) for name in options},
             "dtype": self.cluster_centers_.dtype.name,
             "centres": self.cluster_centers_.tolist(),
             "labels": base64.b64encode(labels).decode(),
             "history": self.history_,
             "n_iter": self.n_iter_,
             "converged": self.converged_,
-            "names": plain(getattr(self, "feature_names_in_", None)),
+            "names": to_json(getattr(self, "feature_names_in_", None)),
         }
-        write(Path(path), json.dumps(record))
+        write_atomically(path, json.dumps(record))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> KMeans:
@@ -402,7 +401,7 @@ class KMeans(
         ValueError
             If the file is not one that `save` wrote.
         """
-        found: KMeans = read(cls, path, FORMAT)
+        found: KMeans = read_saved(cls, path, FORMAT)
         return found
 
     # --- the fit
@@ -489,7 +488,7 @@ class KMeans(
         self.converged_ = run.converged
         self.history_ = [*run.inertias, self.inertia_]
 
-    def _recall(self, record: Any) -> KMeans:
+    def _restore(self, record: Any) -> KMeans:
         """Set the fitted attributes from a file, or raise."""
         dtype = {"float64": np.float64, "float32": np.float32}
         self.cluster_centers_ = np.array(
