@@ -290,7 +290,7 @@ def test_an_evaluation_says_what_scikit_learn_says(
         capsys, "evaluate", folder, "--data", "sample", "--json", path
     )
     digits = datasets.load_mnist("sample")
-    images = training.scaled(digits.x_test)
+    images = training.normalise_images(digits.x_test)
     network = training.load(folder)
     answers = network.predict(images, verbose=0).argmax(axis=1)
     wanted = confusion_matrix(digits.y_test, answers)
