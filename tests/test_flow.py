@@ -41,7 +41,10 @@ ORDER = [
     "capsules.training.evaluate",
     "capsules.training.checkpoints",
     "capsules.training.loop",
-    "cli",
+    "cli.fit",
+    "cli.train",
+    "cli.main",
+    "cli.__main__",
 ]
 MODELS = {"coins", "kmeans", "gaussians"}
 ARRAYS = {"numpy", "scipy", "sklearn", "jaxtyping", "tensorflow", "keras"}
