@@ -490,7 +490,7 @@ def test_figures_cannot_be_written_where_no_folder_is(
 def test_a_warning_is_one_line(capsys, keras, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(datasets, "MNIST", "http://127.0.0.1:1/x")
+    monkeypatch.setattr(datasets.digits, "MNIST", "http://127.0.0.1:1/x")
     told = ("--batch-size", 9999, "--out", tmp_path / "run")
     assert main(["train", *map(str, told)]) == 2
     said = capsys.readouterr()
