@@ -19,6 +19,7 @@ __all__ = [
     "open_atomically",
     "read_saved",
     "refuse_faults",
+    "require_folder",
     "require_room",
     "to_json",
     "write_atomically",
@@ -135,6 +136,35 @@ def require_room(folder: str | os.PathLike[str], size: int) -> None:
     with _draft(Path(folder) / "room") as (_, file):
         file.write(bytes(size))
         _sync(file)
+
+
+def require_folder(path: str | os.PathLike[str]) -> None:
+    """Raise where the folder that a file is to lie in does not exist.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Of the file.
+
+    Raises
+    ------
+    ValueError
+        If no folder is there.
+
+    Examples
+    --------
+    >>> require_folder("nowhere/file")
+    Traceback (most recent call last):
+        ...
+    ValueError: 'nowhere/file' must lie in a folder that exists; received \
+'nowhere'.
+    """
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise ValueError(
+            f"{str(Path(path))!r} must lie in a folder that exists; "
+            f"received {str(folder)!r}."
+        )
 
 
 @contextmanager

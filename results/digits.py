@@ -28,8 +28,11 @@ import tensorflow as tf
 
 from emlib import datasets
 from emlib.capsules import training
-from emlib.capsules.training import Plan, Views
+from emlib.capsules.losses import SpreadLoss
+from emlib.capsules.network import PRESETS
+from emlib.capsules.training import Plan, Viewpoints
 from emlib.files import write_atomically
+from emlib.plan import NETWORKS
 
 HERE = Path(__file__).parent
 SEEDS = (1, 2, 3)
@@ -74,7 +77,7 @@ class Runs:
             digits = digits._replace(
                 x_train=digits.x_train[rows], y_train=digits.y_train[rows]
             )
-        kept = training.Folder(folder)
+        kept = training.RunFolder(folder)
         last = plan.steps(len(digits.x_train))
         rows = kept.rows()
         if rows and rows[-1]["step"] == last:
@@ -152,7 +155,7 @@ def accuracy(runs):
         name = f"{network}-{preset}-{seed}"
         net, kept = runs.get(name, plan)
         if name == "capsules-small-1":
-            publish(training.Folder(runs.work / name))
+            publish(training.RunFolder(runs.work / name))
         tested(kept, net, runs.digits)
         found["runs"].append(kept)
         write("accuracy", found, wanted)
@@ -164,7 +167,7 @@ def accuracy(runs):
                 if run["name"].startswith(f"{network}-small")
             ]
         )
-        for network in training.NETWORKS
+        for network in NETWORKS
     }
     epochs = round(5 * pace["capsules"] / pace["convolution"])
     for seed in SEEDS:
@@ -192,7 +195,7 @@ def tested(kept, network, digits):
     found = training.evaluate(network, digits.x_test, digits.y_test)
     kept["accuracy"] = found.accuracy
     kept["confusion"] = found.confusion.tolist()
-    images = training.scaled(digits.x_test)
+    images = training.normalise_images(digits.x_test)
     said = network.predict(images, batch_size=250, verbose=0).argmax(axis=1)
     kept["wrong"] = np.flatnonzero(said != digits.y_test).tolist()
     kept["images_per_second"] = round(found.images_per_second)
@@ -204,9 +207,9 @@ def views(runs):
     x, y = runs.digits.x_test[:TESTED], runs.digits.y_test[:TESTED]
     signs = np.where(np.arange(TESTED) % 2, 1.0, -1.0)
     others = np.where(np.arange(TESTED) % 4 < 2, 1.0, -1.0)
-    still = Views(*np.zeros((3, TESTED)), np.ones(TESTED))
+    still = Viewpoints(*np.zeros((3, TESTED)), np.ones(TESTED))
     for change, (option, limit, places) in CHANGES.items():
-        for network in training.NETWORKS:
+        for network in NETWORKS:
             for seed in SEEDS:
                 plan = Plan(network, seed=seed, **{option: limit})
                 name = f"{change}-{network}-{seed}"
@@ -222,7 +225,7 @@ def views(runs):
                             zoom=np.full(TESTED, float(place))
                         ),
                     }[change]
-                    images = training.moved(x, seen)
+                    images = training.warp(x, seen)
                     right = training.evaluate(net, images, y).accuracy
                     kept["right"].append(right)
                 found["runs"].append(kept)
@@ -233,7 +236,7 @@ def robustness(runs):
     """Spoil the images for the networks of `accuracy`."""
     found = {"runs": [], "strengths": STRENGTHS}
     x, y = runs.digits.x_test[:TESTED], runs.digits.y_test[:TESTED]
-    for network in training.NETWORKS:
+    for network in NETWORKS:
         for seed in SEEDS:
             plan = Plan(network, "small", epochs=5, seed=seed)
             net, kept = runs.get(f"{network}-small-{seed}", plan)
@@ -245,7 +248,9 @@ def robustness(runs):
                 ]
                 for kind, strengths in STRENGTHS.items()
             }
-            moved = spoiled(net, x, y, "fgsm", 0.1) != training.scaled(x)
+            moved = spoiled(
+                net, x, y, "fgsm", 0.1
+            ) != training.normalise_images(x)
             kept["unmoved"] = float(1 - moved.any(axis=(1, 2, 3)).mean())
             found["runs"].append(kept)
             write("robustness", found, 6)
@@ -259,7 +264,7 @@ def right(network, images, y):
 
 def spoiled(network, x, y, kind, strength):
     """Return scaled images that were made harder to read."""
-    images = training.scaled(x)
+    images = training.normalise_images(x)
     rng = np.random.default_rng(20)
     if kind == "noise":
         return images + strength * rng.normal(size=images.shape)
@@ -285,7 +290,7 @@ def _slope(network, images, labels):
 
 def slope(network, images, labels):
     """Return how the loss of images grows with each pixel."""
-    if isinstance(network.loss, training.SpreadLoss):
+    if isinstance(network.loss, SpreadLoss):
         network.loss.margin = 0.9
     parts = map(tf.constant, (images.astype("f4"), labels.astype("i4")))
     return _slope(network, *parts).numpy()
@@ -308,7 +313,7 @@ def ablations(runs):
 def cost(runs):
     """Measure each network's steps in a process of its own."""
     found = {"runs": []}
-    kinds = [(n, p) for n in training.NETWORKS for p in training.PRESETS]
+    kinds = [(n, p) for n in NETWORKS for p in PRESETS]
     for network, preset in kinds:
         told = ["cost", "--one", network, preset]
         said = subprocess.run(
@@ -328,10 +333,10 @@ def one(network, preset):
     digits = datasets.load_mnist("sample")
     before = peak()
     seconds = []
-    net = training.compiled(
-        training.network_of(plan), plan, plan.steps(5000), jit=True
+    net = training.compile_network(
+        training.build_network(plan), plan, plan.steps(5000), jit=True
     )
-    for row in training.run(net, plan, digits, 0):
+    for row in training.steps(net, plan, digits, 0):
         seconds.append(row["seconds"])
         if len(seconds) == 22:
             break

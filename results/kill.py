@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emlib.capsules.training import Folder, device
+from emlib.capsules.training import RunFolder, device
 
 HERE = Path(__file__).parent
 KILLS, EVERY = 10, 10
@@ -74,7 +74,9 @@ def killed(folder, wait, early):
 def main():
     random.seed(20)
     with tempfile.TemporaryDirectory() as place:
-        alone, often = (Folder(Path(place) / n) for n in ("alone", "often"))
+        alone, often = (
+            RunFolder(Path(place) / n) for n in ("alone", "often")
+        )
         if begin(alone.path).wait():
             sys.exit("the run that is left alone fails")
         kills = []

@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from emlib import CoinMixture, GaussianMixture, KMeans, cli, datasets
-from emlib.cli import main
+from emlib import CoinMixture, GaussianMixture, KMeans, datasets
+from emlib.cli import main as commands
+from emlib.cli.main import main, parser
+from emlib.cli.train import FLAGS
+from emlib.plan import Plan
 
 CAPSULES = ("--preset", "small", "--batch-size", "20", "--epochs", "1")
 RIVAL = ("--network", "convolution", "--epochs", "1")
@@ -65,7 +68,7 @@ def test_help_has_examples_that_are_commands(capsys, command):
     for first, *rest in lines:
         assert first == "emlib"
         assert rest[0] == command
-        cli.parser().parse_args(rest)
+        parser().parse_args(rest)
 
 
 def test_help_names_each_command(capsys):
@@ -112,7 +115,7 @@ def test_what_is_no_command_is_refused(capsys, arguments, said):
 
 def test_importing_the_commands_imports_no_keras():
     code = (
-        "import sys, emlib.cli; "
+        "import sys, emlib.cli.main; "
         "print({'keras', 'tensorflow'} & set(sys.modules))"
     )
     found = subprocess.run(
@@ -130,13 +133,33 @@ def test_a_process_fits(tmp_path):
 
 
 def test_a_process_says_in_one_line_what_is_wrong(tmp_path):
-    pytest.importorskip("keras")
     found = process("train", "--preset", "huge", "--out", tmp_path / "run")
     assert found.returncode == 2
     assert found.stdout == ""
     said = "emlib: error: `preset` must be one of small, medium, notes; "
     assert found.stderr == f"{said}received 'huge'.\n"
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_wrong_plan_is_refused_before_keras_is_loaded(tmp_path):
+    code = (
+        "import sys; from emlib.cli.main import main; "
+        "status = main(sys.argv[1:]); "
+        "print(status, {'keras', 'tensorflow'} & set(sys.modules))"
+    )
+    told = ["train", "--epochs", "0", "--out", str(tmp_path / "run")]
+    found = subprocess.run(
+        [sys.executable, "-c", code, *told], capture_output=True, text=True
+    )
+    assert "`epochs` must be" in found.stderr
+    assert found.stdout == "2 set()\n"
+
+
+def test_the_flags_of_a_plan_have_its_defaults():
+    args = vars(parser().parse_args(["train", "--out", "x"]))
+    assert Plan(**{each.name: args[each.name] for each in FLAGS}) == Plan()
+    names = {each.name for each in FLAGS}
+    assert names == vars(Plan()).keys() - {"clip", "options"}
 
 
 def test_a_reader_that_goes_away_is_no_fault(tmp_path):
@@ -154,10 +177,10 @@ def test_a_reader_that_goes_away_is_no_fault(tmp_path):
 
 
 def test_an_interruption_is_told_in_one_line(capsys, monkeypatch):
-    def stopped(told):
+    def stopped(args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_info", stopped)
+    monkeypatch.setattr(commands, "info", stopped)
     assert main(["info"]) == 130
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
@@ -272,6 +295,7 @@ def test_each_option_reaches_the_plan(
         "zoom": 0.25,
         "every": 11,
     }
+    assert told.keys() == {each.name for each in FLAGS}
     options = []
     for name, value in told.items():
         options += [f"--{name.replace('_', '-')}", value]
@@ -290,7 +314,7 @@ def test_an_evaluation_says_what_scikit_learn_says(
         capsys, "evaluate", folder, "--data", "sample", "--json", path
     )
     digits = datasets.load_mnist("sample")
-    images = training.scaled(digits.x_test)
+    images = training.normalise_images(digits.x_test)
     network = training.load(folder)
     answers = network.predict(images, verbose=0).argmax(axis=1)
     wanted = confusion_matrix(digits.y_test, answers)
@@ -466,7 +490,7 @@ def test_figures_cannot_be_written_where_no_folder_is(
 def test_a_warning_is_one_line(capsys, keras, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(datasets, "MNIST", "http://127.0.0.1:1/x")
+    monkeypatch.setattr(datasets.digits, "MNIST", "http://127.0.0.1:1/x")
     told = ("--batch-size", 9999, "--out", tmp_path / "run")
     assert main(["train", *map(str, told)]) == 2
     said = capsys.readouterr()

@@ -467,8 +467,8 @@ def home(tmp_path, monkeypatch):
 def at(monkeypatch, address, body=b""):
     """Let MNIST be at an address, and be some bytes."""
     checksum = hashlib.sha256(body).hexdigest()
-    monkeypatch.setattr(datasets, "MNIST", address)
-    monkeypatch.setattr(datasets, "MNIST_SUM", checksum)
+    monkeypatch.setattr(datasets.digits, "MNIST", address)
+    monkeypatch.setattr(datasets.digits, "MNIST_SUM", checksum)
 
 
 def gives_the_sample(home, why):
@@ -511,7 +511,7 @@ def test_a_kept_archive_of_other_bytes_is_refused(home):
     home.parent.mkdir(parents=True)
     archive(home)
     found = hashlib.sha256(home.read_bytes()).hexdigest()
-    refused(datasets.load_mnist, home, found, datasets.MNIST_SUM)
+    refused(datasets.load_mnist, home, found, datasets.digits.MNIST_SUM)
     assert home.is_file()
 
 
@@ -527,7 +527,7 @@ def test_a_server_that_says_no_gives_the_sample(home, monkeypatch):
 
 
 def test_a_silent_server_gives_the_sample_soon(home, monkeypatch):
-    monkeypatch.setattr(datasets, "PATIENCE", 0.3)
+    monkeypatch.setattr(datasets.digits, "PATIENCE", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         at(monkeypatch, f"http://127.0.0.1:{server.getsockname()[1]}/x")
         began = time.perf_counter()
@@ -536,7 +536,7 @@ def test_a_silent_server_gives_the_sample_soon(home, monkeypatch):
 
 
 def test_a_server_that_stops_gives_the_sample_soon(home, monkeypatch):
-    monkeypatch.setattr(datasets, "PATIENCE", 0.3)
+    monkeypatch.setattr(datasets.digits, "PATIENCE", 0.3)
     body = bytes(100_000)
     at(monkeypatch, answering([head(10**6), body], pause=5), body)
     began = time.perf_counter()
@@ -547,7 +547,7 @@ def test_a_server_that_stops_gives_the_sample_soon(home, monkeypatch):
 def test_a_name_that_is_not_answered_gives_the_sample_soon(
     home, monkeypatch
 ):
-    monkeypatch.setattr(datasets, "PATIENCE", 0.3)
+    monkeypatch.setattr(datasets.digits, "PATIENCE", 0.3)
     answer = Event()
     # No timeout of a socket covers the search for its address.
     monkeypatch.setattr(
@@ -560,7 +560,7 @@ def test_a_name_that_is_not_answered_gives_the_sample_soon(
 
 
 def test_a_slow_server_is_waited_for_while_it_sends(home, monkeypatch):
-    monkeypatch.setattr(datasets, "PATIENCE", 1.0)
+    monkeypatch.setattr(datasets.digits, "PATIENCE", 1.0)
     body = archive(home.parents[2] / "source.npz").read_bytes()
     parts = [body[k : k + 2000] for k in range(0, len(body), 2000)]
     slow = answering([head(len(body)), *parts], pause=2 / len(parts))

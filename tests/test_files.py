@@ -184,6 +184,13 @@ def test_room_that_is_not_there_is_an_error(tmp_path, monkeypatch):
     assert not names(tmp_path)
 
 
+def test_a_folder_that_is_there_is_no_fault(tmp_path):
+    files.require_folder(tmp_path / "file")
+    files.require_folder("file")
+    with pytest.raises(ValueError, match=r"'.*file' must lie in a folder"):
+        files.require_folder(tmp_path / "nowhere" / "file")
+
+
 # --- read or refused
 
 

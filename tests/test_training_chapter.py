@@ -16,7 +16,7 @@ keras = pytest.importorskip("keras")
 
 from emlib import datasets  # noqa: E402
 from emlib.capsules import training  # noqa: E402
-from emlib.capsules.training import Plan, Views  # noqa: E402
+from emlib.capsules.training import Plan, Viewpoints  # noqa: E402
 
 SEEDS = range(4)
 # Keras raises 0.999 to powers as it is in 32 bits, 1.3e-8 too large: that
@@ -49,7 +49,9 @@ def from_chapter(name):
 
 @pytest.mark.equation("eq-training-scaled")
 def test_each_byte_goes_where_a_fraction_says():
-    found = training.scaled(np.arange(256, dtype=np.uint8)[None, None])
+    found = training.normalise_images(
+        np.arange(256, dtype=np.uint8)[None, None]
+    )
     # A byte over 128 has at most 8 binary digits, and 32 bits hold it as
     # it is: no tolerance is needed.
     wanted = [Fraction(x - 128, 128) for x in range(256)]
@@ -77,8 +79,8 @@ def test_a_point_goes_where_scipy_turns_it(seed):
     centre = np.array([50.0, 50.0])
     turn = Rotation.from_euler("z", degrees, degrees=True).as_matrix()
     wanted = centre + zoom * turn[:2, :2] @ away + shift
-    view = Views([degrees], [shift[0]], [shift[1]], [zoom])
-    found = training.moved(bell(centre + away)[None], view)[0]
+    view = Viewpoints([degrees], [shift[0]], [shift[1]], [zoom])
+    found = training.warp(bell(centre + away)[None], view)[0]
     # Straight lines between pixels leave ripples of (f / 2 pi)^2 at the
     # frequency f, which move the mean place of a bell of width 5 by at most
     # 1 / (2 pi^2 e^(1/2) 5), some 0.006 pixels, twice along each axis.
@@ -113,8 +115,8 @@ def adam_by_sums(slopes, rates, epsilon=1e-7):
 def optimiser(steps, **told):
     """Return the optimiser that a plan trains with."""
     plan = Plan("convolution", **told)
-    network = training.network_of(plan)
-    training.compiled(network, plan, steps, jit=False)
+    network = training.build_network(plan)
+    training.compile_network(network, plan, steps, jit=False)
     return type(network.optimizer).from_config(
         network.optimizer.get_config()
     )
@@ -227,13 +229,13 @@ def digits():
 
 def fresh(plan, digits):
     steps = plan.steps(len(digits.x_train))
-    network = training.network_of(plan)
-    return training.compiled(network, plan, steps, jit=False), steps
+    network = training.build_network(plan)
+    return training.compile_network(network, plan, steps, jit=False), steps
 
 
 def taken(network, plan, digits, first, last):
     """Take the steps from one to another, as the package does."""
-    rows = training.run(network, plan, digits, first)
+    rows = training.steps(network, plan, digits, first)
     for row in rows:
         if row["step"] == last:
             break

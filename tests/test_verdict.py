@@ -107,9 +107,9 @@ def test_a_spoiled_image_is_changed_so_much_and_raises_the_loss(
     digits = datasets.load_mnist("sample")
     x, y = digits.x_test[:20], digits.y_test[:20]
     plan = training.Plan(network)
-    net = training.network_of(plan)
-    net = training.compiled(net, plan, 10, jit=False)
-    images = training.scaled(x)
+    net = training.build_network(plan)
+    net = training.compile_network(net, plan, 10, jit=False)
+    images = training.normalise_images(x)
     worse = script.spoiled(net, x, y, "fgsm", 0.01)
     slopes = script.slope(net, images, y)
     # A pixel whose slope is 0 stays; 32 bits carry 0.01 to 1e-7.
@@ -127,7 +127,7 @@ def test_a_spoiled_image_is_changed_so_much_and_raises_the_loss(
 def test_a_covered_image_has_a_black_square_and_nothing_else(script):
     digits = datasets.load_mnist("sample")
     x, y = digits.x_test[:20], digits.y_test[:20]
-    images = training.scaled(x)
+    images = training.normalise_images(x)
     covered = script.spoiled(None, x, y, "occlusion", 28)
     assert (covered == -1).all()
     covered = script.spoiled(None, x, y, "occlusion", 6)
