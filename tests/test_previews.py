@@ -53,3 +53,14 @@ def test_a_page_stays_light(monkeypatch):
 def test_what_is_written_twice_is_there_once():
     page = "<body>" + previews.template(PAGE, {"b.html": OTHER})
     assert previews.OLD.sub("", page) == "<body>"
+
+
+def test_a_page_in_a_folder_finds_the_others_where_its_links_say():
+    inner = {"solutions/b.html": "s", "solutions/c.html": ""}
+    pages = {"b.html": OTHER, **inner}
+    seen = previews.seen_from("solutions/b.html", pages)
+    assert seen == {"../b.html": OTHER, "b.html": "s", "c.html": ""}
+    assert previews.seen_from("b.html", pages) == pages
+    away = PAGE.replace('href="b.html', 'href="../b.html')
+    found = previews.template(away, seen)
+    assert 'data-of="../b.html#equation-eq-a"' in found
