@@ -21,8 +21,19 @@ from docutils.utils import new_document
 from sphinx.addnodes import pending_xref
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(ROOT.glob("book/*.md"))
-TEXTS = {page.stem: page.read_text(encoding="utf-8") for page in PAGES}
+PAGES = {
+    path.relative_to(ROOT / "book").with_suffix("").as_posix(): path
+    for folder in ("book", "book/solutions")
+    for path in sorted(ROOT.glob(f"{folder}/*.md"))
+}
+TEXTS = {
+    page: path.read_text(encoding="utf-8") for page, path in PAGES.items()
+}
+SOLVED = [  # chapters with exercises, in the order of their solutions
+    page.removeprefix("book/solutions/")
+    for page in equations.order()
+    if page.startswith("book/solutions/") and not page.endswith("/index")
+]
 SHOWN = [
     "loop",
     "bound",
@@ -177,12 +188,41 @@ def test_cells_have_a_sentence_between_them(page):
         assert TEXTS[page][end:start].strip()
 
 
-@pytest.mark.parametrize("page", set(TEXTS) - {"solutions"})
+@pytest.mark.parametrize("page", TEXTS)
 def test_every_exercise_has_a_solution_and_a_link_to_it(page):
+    solutions = TEXTS.get(f"solutions/{page}", "")
     for name in re.findall(r"^:label: ex-([\w-]+)$", TEXTS[page], re.M):
-        assert f"(sol-{name})=" in TEXTS["solutions"]
-        assert f"{{solution-start}} ex-{name}" in TEXTS["solutions"]
+        folded = f"{{solution-start}} ex-{name}\n:class: dropdown\n"
+        assert f"(sol-{name})=\n```{folded}" in solutions
         assert f"{{ref}}`Solution <sol-{name}>`" in TEXTS[page]
+
+
+@pytest.mark.parametrize("page", SOLVED)
+def test_a_page_of_solutions_has_those_of_its_chapter_in_their_order(page):
+    asked = re.findall(r"^:label: ex-([\w-]+)$", TEXTS[page], re.M)
+    solutions = TEXTS[f"solutions/{page}"]
+    assert re.findall(r"^\(sol-([\w-]+)\)=$", solutions, re.M) == asked
+
+
+def test_solutions_stand_in_the_order_of_their_chapters():
+    pages = [page.removeprefix("book/") for page in equations.order()]
+    assert sorted(SOLVED, key=pages.index) == SOLVED
+
+
+@pytest.mark.parametrize("page", SOLVED)
+def test_solutions_wait_for_keras_only_where_their_chapter_does(page):
+    slow = re.compile(r"^(import|from) (keras|emlib\.capsules)\b", re.M)
+    if slow.search(TEXTS[f"solutions/{page}"]):
+        assert slow.search(TEXTS[page])
+
+
+def test_a_glued_number_has_one_page():
+    named = re.compile(r'^ *glue\((f?"[^"]+")', re.M)
+    names = [
+        name for text in TEXTS.values() for name in {*named.findall(text)}
+    ]
+    assert len(names) > 100
+    assert len(names) == len(set(names))
 
 
 def package_names():
@@ -231,13 +271,15 @@ def test_alt_text_must_be_in_words(alt, good):
 
 def test_no_text_tells_a_user_to_install_another_project():
     wrong = "pip install " + "emlib"
-    for pattern in ("*.md", "book/*.md", "emlib/**/*.py", "Makefile"):
+    for text in TEXTS.values():
+        assert wrong not in text
+    for pattern in ("*.md", "emlib/**/*.py", "Makefile"):
         for path in ROOT.glob(pattern):
             assert wrong not in path.read_text(encoding="utf-8"), path.name
 
 
 def test_every_page_is_in_the_table_of_contents():
-    assert sorted(equations.order()) == [f"book/{p.stem}" for p in PAGES]
+    assert sorted(equations.order()) == sorted(f"book/{p}" for p in PAGES)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,25 @@ def prepare_kernels(app: Sphinx, config: Config) -> None:
         )
 
 
+def furnish(app: Sphinx, config: Config) -> None:
+    """Give each page its key to the notation and its link for mistakes."""
+    config.html_theme_options |= {
+        "article_header_end": [
+            "notation-key.html",
+            "article-header-buttons.html",
+        ],
+        "footer_content_items": [
+            "mistake.html",
+            "author.html",
+            "copyright.html",
+            "last-updated.html",
+            "extra-footer.html",
+        ],
+    }
+    repository = os.environ.get("EMLIB_REPOSITORY", "")
+    config.html_theme_options.setdefault("repository_url", repository)
+
+
 def add_files(app: Sphinx) -> None:
     app.config.html_static_path += [
         str(HERE / "static"),
@@ -189,9 +208,12 @@ def forgive(app: Sphinx, config: Config) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_css_file("icons.css", priority=900)
     app.add_css_file("house.css", priority=901)
+    app.add_css_file("aids.css", priority=902)
     app.add_css_file("look.css", priority=902)
+    app.add_js_file("aids.js", loading_method="defer")
     app.add_js_file("scroll.js", loading_method="defer")
     app.connect("config-inited", prepare_kernels, priority=100)
+    app.connect("config-inited", furnish, priority=800)
     app.connect("config-inited", forgive)
     app.connect("builder-inited", add_files)
     app.connect("html-page-context", trim, priority=900)

@@ -19,10 +19,6 @@ from sphinx.writers.html5 import HTML5Translator
 from emlib import figures
 
 logger = logging.getLogger(__name__)
-HOUSE = {figures.INK: "--ink", figures.MUTED: "--muted"} | {
-    colour: f"--component-{k + 1}"
-    for k, colour in enumerate(figures.COMPONENTS)
-}
 ROOT_TAG = re.compile(r"<svg [^>]*viewBox=\"([^\"]+)\"[^>]*>")
 USED = re.compile(r"<use [^>]*>")
 SPOT = re.compile(r' ([xy])="([^"]*)"')
@@ -72,8 +68,8 @@ def inlined(svg: str, alt: str, prefix: str) -> str:
     svg = re.sub(r">\s+<", "><", svg)
     svg = USED.sub(spotted, PLACES.sub(shortened, svg))
     svg = NAMES.sub(rf"\g<1>{prefix}-", svg)
-    for colour, variable in HOUSE.items():
-        svg = svg.replace(colour, f"var({variable}, {colour})")
+    for colour in figures.CSS_VARIABLES:
+        svg = svg.replace(colour, figures.css(colour))
     width = float(ROOT_TAG.search(svg)[1].split()[2]) / 72
     tag = (
         f'<svg role="img" aria-label="{escape(alt)}" viewBox="\\1" '

@@ -9,6 +9,7 @@ The tables of notation, which every page may ask for, are one script file.
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -85,6 +86,15 @@ def wanted(page: str) -> Iterator[tuple[str, str]]:
     )
 
 
+def seen_from(name: str, pages: dict[str, str]) -> dict[str, str]:
+    """Return the pages under the addresses that a page's links give."""
+    here = posixpath.dirname(name)
+    return {
+        posixpath.relpath(other, here or "."): page
+        for other, page in pages.items()
+    }
+
+
 def template(page: str, others: dict[str, str]) -> str:
     """Return the previews that a page needs, as one element."""
     cards, size = [], 0
@@ -109,14 +119,16 @@ def write(app: Sphinx, exception: Exception | None) -> None:
         return
     folder = Path(app.outdir, "book")
     pages = {
-        path.name: OLD.sub("", path.read_text(encoding="utf-8"))
-        for path in sorted(folder.glob("*.html"))
+        path.relative_to(folder).as_posix(): OLD.sub(
+            "", path.read_text(encoding="utf-8")
+        )
+        for path in sorted(folder.rglob("*.html"))
     }
     for name, page in pages.items():
         if name == ITSELF:
             continue
         body, end, rest = page.rpartition("</body>")
-        added = body + template(page, pages) + end + rest
+        added = body + template(page, seen_from(name, pages)) + end + rest
         (folder / name).write_text(added, encoding="utf-8")
     if "notation.html" in pages:
         Path(app.outdir, "_static", "notation.js").write_text(
