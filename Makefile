@@ -5,6 +5,8 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
+# The certificates this machine trusts, as pip uses them: a proxy may have its own.
+export UV_SYSTEM_CERTS ?= 1
 unexport VIRTUAL_ENV
 
 .PHONY: help setup book test test-backends lint check-site serve bench clean
