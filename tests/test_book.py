@@ -177,7 +177,7 @@ def test_cells_have_a_sentence_between_them(page):
         assert TEXTS[page][end:start].strip()
 
 
-@pytest.mark.parametrize("page", set(TEXTS) - {"solutions"})
+@pytest.mark.parametrize("page", sorted(set(TEXTS) - {"solutions"}))
 def test_every_exercise_has_a_solution_and_a_link_to_it(page):
     for name in re.findall(r"^:label: ex-([\w-]+)$", TEXTS[page], re.M):
         assert f"(sol-{name})=" in TEXTS["solutions"]
