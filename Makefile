@@ -9,7 +9,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_SYSTEM_CERTS ?= 1
 unexport VIRTUAL_ENV
 
-.PHONY: help setup book test test-backends lint check-site serve bench clean
+.PHONY: help setup book test test-backends test-checker lint check-site serve bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -35,6 +35,10 @@ test: setup ## run the tests
 
 test-backends: setup ## run the tests of capsules on TensorFlow, JAX and PyTorch, in .venv-backends
 	$(BIN)/python tests/backends/run.py
+
+test-checker: setup ## see broken sites and broken builds fail; for changes of what checks the site
+	$(BIN)/python tests/site/self_test.py
+	$(BIN)/python tests/site/broken_builds.py
 
 lint: setup ## check form, types and spelling
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/codespell
