@@ -5,9 +5,11 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
+# The certificates this machine trusts, as pip uses them: a proxy may have its own.
+export UV_SYSTEM_CERTS ?= 1
 unexport VIRTUAL_ENV
 
-.PHONY: help setup book test test-backends lint check-site serve bench clean
+.PHONY: help setup book test test-backends test-checker lint check-site serve bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,6 +35,10 @@ test: setup ## run the tests
 
 test-backends: setup ## run the tests of capsules on TensorFlow, JAX and PyTorch, in .venv-backends
 	$(BIN)/python tests/backends/run.py
+
+test-checker: setup ## see broken sites and broken builds fail; for changes of what checks the site
+	$(BIN)/python tests/site/self_test.py
+	$(BIN)/python tests/site/broken_builds.py
 
 lint: setup ## check form, types and spelling
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/codespell

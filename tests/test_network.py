@@ -57,13 +57,13 @@ def test_a_size_that_no_rival_has_is_named(parameters):
         convolutional_network(parameters)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+LINEAR = ("linear", [0.2, 0.375, 0.55, 0.725])
+STEPS = ("steps", [0.2, 0.4, 0.6, 0.8])
+
+
 @pytest.mark.parametrize(
-    ("margin", "margins"),
-    [
-        ("linear", [0.2, 0.375, 0.55, 0.725]),
-        ("steps", [0.2, 0.4, 0.6, 0.8]),
-    ],
+    ("margin", "margins", "compiled"),
+    [(*LINEAR, False), (*STEPS, False), (*STEPS, True)],
 )
 def test_each_of_four_batches_has_its_own_margin(margin, margins, compiled):
     if compiled and keras.backend.backend() == "torch":
@@ -102,7 +102,11 @@ def test_each_of_four_batches_has_its_own_margin(margin, margins, compiled):
 
 def test_a_saved_network_goes_on_with_its_step(tmp_path):
     network = capsule_network(
-        preset="small", margin_steps=7, cost="standardised", classes=3
+        preset="small",
+        margin_steps=7,
+        cost="standardised",
+        classes=3,
+        turns=1,
     )
     x, _ = images(4)
     y = np.arange(4) % 3

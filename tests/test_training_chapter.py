@@ -250,11 +250,12 @@ def numbers(network):
 @pytest.mark.equation("eq-training-resume")
 @pytest.mark.parametrize("name", PLANS)
 def test_any_steps_and_then_the_rest_are_all_steps(digits, tmp_path, name):
+    """Try three places, and one where each step takes long."""
     plan = PLANS[name]
     network, steps = fresh(plan, digits)
     taken(network, plan, digits, 0, steps)
     wanted = numbers(network)
-    for done in {1, steps // 2, steps - 1}:
+    for done in {1, steps // 2, steps - 1} if plan == PLAIN else {2}:
         before, _ = fresh(plan, digits)
         taken(before, plan, digits, 0, done)
         training.save(tmp_path / "state.npz", before, done)

@@ -83,7 +83,9 @@ def visit_image(self: HTML5Translator, node: nodes.image) -> None:
     if path.suffix != ".svg" or "matplotlib" not in path.read_text()[:2000]:
         return HTML5Translator.visit_image(self, node)
     count = self.pictures = getattr(self, "pictures", 0) + 1
-    drawing = inlined(path.read_text(), node["alt"], f"picture-{count}")
+    drawing = inlined(
+        path.read_text(), node.get("alt", ""), f"picture-{count}"
+    )
     self.body.append(f'<div class="picture">{drawing}</div>\n')
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from faults import Finding
+from faults import Finding, View
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -44,14 +44,20 @@ THIN = r"""() => {
   }
   document.querySelectorAll('.highlight pre').forEach(e => e.normalize());
 }"""
-ASK = """async () => {
-  const {violations} = await axe.run(
-    {preload: false, resultTypes: ['violations']});
+ASK = """async only => {
+  const {violations} = await axe.run({
+    preload: false, resultTypes: ['violations'],
+    ...(only ? {runOnly: {type: 'rule', values: only}} : {}),
+  });
   return violations.flatMap(({id, help, nodes}) => nodes.map(node => [
     id, help, node.target.join(' '),
     [...node.any, ...node.all, ...node.none].map(c => c.message)[0] || '',
   ]));
 }"""
+
+
+# The dark page is the light one in other colours.
+OF_COLOURS = ["color-contrast", "link-in-text-block"]
 
 
 @cache
@@ -60,9 +66,10 @@ def axe() -> str:
     return script.read_text(encoding="utf-8")
 
 
-def access_findings(tab: Page) -> Iterator[Finding]:
+def access_findings(tab: Page, view: View) -> Iterator[Finding]:
     """Name what axe finds; the page is of no use afterwards."""
+    only = OF_COLOURS if view.scheme == "dark" else None
     tab.evaluate(THIN)
     tab.evaluate(axe())
-    for rule, help_, where, why in tab.evaluate(ASK):
+    for rule, help_, where, why in tab.evaluate(ASK, only):
         yield Finding("axe", f"{rule}: {where}: {why or help_}"[:300])

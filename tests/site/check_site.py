@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from access import access_findings
-from aiding import LOST, aid_findings
+from aiding import LOST, aid_findings, checks
 from faults import Fault, Finding, View
 from moving import moving_findings
+from processes import PROCESSES, side_by_side
 from search import search_findings
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
         WebSocket,
     )
 
+# Where the site is to lie below its host: its page for what is not there
+# names all else from there.
+PREFIX = os.environ.get("EMLIB_SITE_PREFIX", "/")
 LIMIT_KB = 600
 SECOND_KB = 200
 SHIFT = 0.05
@@ -129,6 +133,12 @@ class Site:
     def pages(self) -> list[str]:
         return [page for page in self.soups if fnmatch(page, self.pattern)]
 
+    @property
+    def home(self) -> str:
+        """Return where a reader begins who does not follow a link."""
+        index = self.soups.get("index.html")
+        return (redirect_of(index) if index else None) or "index.html"
+
 
 def anchors(soup: BeautifulSoup) -> set[str]:
     tags = soup.select("[id], a[name]")
@@ -191,6 +201,8 @@ def fragment_problem(
 def resolve(page: str, path: str) -> str:
     if not path:
         return page
+    if page == NOT_FOUND:
+        path = path.removeprefix(PREFIX)
     path += "index.html" * path.endswith("/")
     full = posixpath.join(posixpath.dirname(page), path)
     return posixpath.normpath(full).lstrip("/")
@@ -613,6 +625,11 @@ class Handler(SimpleHTTPRequestHandler):
         ".svg": "image/svg+xml",
     }
 
+    def translate_path(self, path: str) -> str:
+        below = path.startswith(PREFIX)
+        inside = path.removeprefix(PREFIX) if below else "not/below"
+        return super().translate_path(f"/{inside}")
+
     def log_message(self, format: str, *args: object) -> None:
         pass
 
@@ -644,7 +661,7 @@ def served(root: Path) -> Iterator[str]:
     with Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/"
+            yield f"http://127.0.0.1:{server.server_port}{PREFIX}"
         finally:
             server.shutdown()
 
@@ -729,28 +746,63 @@ def packed_bytes(path: Path) -> int:
 
 
 @dataclass
-class Walk:
-    site: Site
-    browser: Browser
-    base: str
-    screenshots: Path | None = None
+class Seen:
+    """What was found on some pages, and what they asked for."""
+
     faults: list[Fault] = field(default_factory=list)
     weights: dict[str, int] = field(default_factory=dict)
     second: dict[str, int] = field(default_factory=dict)
     asked: dict[str, set[Path]] = field(default_factory=dict)
     visits: int = 0
 
-    def run(self, views: Sequence[View] = VIEWS) -> None:
-        for page in self.site.pages:
+    def add(self, other: Seen) -> None:
+        self.faults += other.faults
+        self.weights |= other.weights
+        self.asked |= other.asked
+        self.visits += other.visits
+
+    def weigh_again(self, home: str) -> None:
+        """Weigh what a page asks for after the first, its cache warm."""
+        known = self.asked.get(home, set())
+        for label in self.asked.keys() - {home} if known else ():
+            files = self.asked[label] - known
+            kb = sum(map(packed_bytes, files)) // 1000
+            self.second[label] = kb
+            if kb > SECOND_KB:
+                what = f"{kb} kB gzipped after {home}, over {SECOND_KB} kB"
+                fault = Fault(label, ", ".join(FIRST_VISIT), "weight", what)
+                self.faults.append(fault)
+
+    def summary(self) -> str:
+        rules = Counter(fault.rule for fault in self.faults)
+        page, kb = max(self.weights.items(), key=lambda item: item[1])
+        second = max(self.second.values(), default=0)
+        return (
+            f"largest page {page} {kb} kB gzipped, "
+            f"{second} kB after another; "
+            f"{rules['outside']} outside requests; "
+            f"{rules['console']} console errors"
+        )
+
+
+@dataclass
+class Walk:
+    site: Site
+    browser: Browser
+    base: str
+    screenshots: Path | None = None
+    seen: Seen = field(default_factory=Seen)
+
+    def run(
+        self, pages: Sequence[str], views: Sequence[View] = VIEWS
+    ) -> None:
+        for page in pages:
             for view in views:
                 if page != NOT_FOUND:
                     self.visit(page, page, view)
                 elif view.mode != "file":
                     self.visit(page, page, view)
                     self.visit(page, LOST, view)
-        if FIRST_VISIT in views:
-            self.weigh_again()
-            self.search()
 
     def visit(self, page: str, path: str, view: View) -> None:
         root = self.site.root.as_uri() + "/"
@@ -765,10 +817,10 @@ class Walk:
         if view == FIRST_VISIT:
             found += self.weigh(label, ear.urls)
         shown = ", ".join(view)
-        self.faults += [
+        self.seen.faults += [
             Fault(label, shown, *f) for f in dict.fromkeys(found)
         ]
-        self.visits += 1
+        self.seen.visits += 1
 
     @contextmanager
     def opened(self, view: View) -> Iterator[BrowserContext]:
@@ -805,7 +857,7 @@ class Walk:
 
     def used(self, own: str, path: str, view: View) -> list[Finding]:
         """Operate the aids; a second time where something was amiss."""
-        found = self.use(own, path, view)
+        found = self.use(own, path, view) if checks(path, view) else []
         again = self.use(own, path, view) if found else []
         return [finding for finding in found if finding in again]
 
@@ -833,7 +885,7 @@ class Walk:
             yield from wide_findings(tab)
             yield from paper_findings(tab)
         if view.mode == "http" and view.width == "desktop":
-            yield from access_findings(tab)
+            yield from access_findings(tab, view)
 
     def photograph(self, tab: Page, url: str, view: View) -> None:
         if self.screenshots and view.mode == "http":
@@ -846,63 +898,61 @@ class Walk:
 
     def weigh(self, label: str, urls: set[str]) -> Iterator[Finding]:
         own = [
-            urlsplit(url).path for url in urls if url.startswith(self.base)
+            urlsplit(url.removeprefix(self.base)).path
+            for url in urls
+            if url.startswith(self.base)
         ]
-        files = {self.site.root / unquote(path).lstrip("/") for path in own}
-        self.asked[label] = {file for file in files if file.is_file()}
-        kb = sum(map(packed_bytes, self.asked[label])) // 1000
-        self.weights[label] = kb
+        files = {self.site.root / unquote(path) for path in own}
+        asked = {file for file in files if file.is_file()}
+        kb = sum(map(packed_bytes, asked)) // 1000
+        self.seen.asked[label], self.seen.weights[label] = asked, kb
         if kb > LIMIT_KB:
             yield Finding("weight", f"{kb} kB gzipped, over {LIMIT_KB} kB")
-
-    @property
-    def home(self) -> str:
-        """Return where a reader begins who does not follow a link."""
-        index = self.site.soups.get("index.html")
-        return (redirect_of(index) if index else None) or "index.html"
-
-    def weigh_again(self) -> None:
-        """Weigh what a page asks for after the first, its cache warm."""
-        known = self.asked.get(self.home, set())
-        for label in self.asked.keys() - {self.home} if known else ():
-            files = self.asked[label] - known
-            kb = sum(map(packed_bytes, files)) // 1000
-            self.second[label] = kb
-            if kb > SECOND_KB:
-                what = f"{kb} kB gzipped after {self.home}"
-                fault = Finding("weight", f"{what}, over {SECOND_KB} kB")
-                self.faults.append(
-                    Fault(label, ", ".join(FIRST_VISIT), *fault)
-                )
 
     def search(self) -> None:
         if self.site.pattern != "*":
             return
         with self.opened(FIRST_VISIT) as context:
             tab = context.new_page()
-            found = [*search_findings(tab, self.base, self.home)]
-        self.faults += [Fault("site", "http", *f) for f in found]
-
-    def summary(self) -> str:
-        rules = Counter(fault.rule for fault in self.faults)
-        page, kb = max(self.weights.items(), key=lambda item: item[1])
-        second = max(self.second.values(), default=0)
-        return (
-            f"largest page {page} {kb} kB gzipped, "
-            f"{second} kB after another; "
-            f"{rules['outside']} outside requests; "
-            f"{rules['console']} console errors"
-        )
+            found = [*search_findings(tab, self.base, self.site.home)]
+        self.seen.faults += [Fault("site", "http", *f) for f in found]
 
 
 # --- the command ------------------------------------------------------
 
 
-def browse(site: Site, executable: str, screenshots: Path | None) -> Walk:
+def shares(site: Site) -> list[list[str]]:
+    """Deal the pages out to the browsers, the largest first."""
+    size = {page: (site.root / page).stat().st_size for page in site.pages}
+    parts: list[list[str]] = [[] for _ in range(PROCESSES)]
+    for page in sorted(site.pages, key=size.get, reverse=True):
+        least = min(parts, key=lambda part: sum(map(size.get, part)))
+        least.append(page)
+    return [part for part in parts if part]
+
+
+def walk(
+    site: Site, executable: str, screenshots: Path | None, part: list[str]
+) -> Seen:
+    """Visit some pages; whoever has the first of all searches, too."""
     with served(site.root) as base, launched(executable) as browser:
         walk = Walk(site, browser, base, screenshots)
-        walk.run()
-    return walk
+        walk.run(part)
+        if site.pages[0] in part:
+            walk.search()
+    return walk.seen
+
+
+def browse(site: Site, executable: str, screenshots: Path | None) -> Seen:
+    """Walk in several browsers, each in a process with its pages."""
+    walks = side_by_side(
+        partial(walk, site, executable, screenshots), shares(site)
+    )
+    seen = Seen()
+    for one in walks:
+        seen.add(one)
+    seen.weigh_again(site.home)
+    return seen
 
 
 def report(site: Site, faults: list[Fault], visits: int, rest: str) -> int:
@@ -946,8 +996,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not executable:
         rest = "no Chromium found, so the browser checks were skipped"
         return report(site, faults, 0, rest)
-    walk = browse(site, executable, asked.screenshots)
-    return report(site, faults + walk.faults, walk.visits, walk.summary())
+    seen = browse(site, executable, asked.screenshots)
+    return report(site, faults + seen.faults, seen.visits, seen.summary())
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ def search_findings(tab: Page, base: str, home: str) -> Iterator[Finding]:
     for query, wanted in QUERIES.items():
         tab.goto(base + home)
         found = [
-            urlsplit(url).path.lstrip("/") for url in results(tab, query)
+            urlsplit(url.removeprefix(base)).path
+            for url in results(tab, query)
         ]
         if wanted not in found[:FIRST]:
             said = ", ".join(found[:FIRST]) or "nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -9,23 +10,27 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import check_site
 import numpy as np
-from aiding import AIDED, operated
+from aiding import AIDED, PATIENCE, operated
 from broken_aids import BREAKS, SITE, Break
 from check_site import FIRST_VISIT
 from faults import View
+from processes import PROCESSES, side_by_side
 from search import QUERIES
 
 from emlib import figures
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+    Trial = tuple[str, Callable[[Browser], str]]
 
 Tree = Mapping[str, str | bytes | None]
 
@@ -232,6 +237,7 @@ SEARCH = script(
       `<ul><li><a href="${found}">${found}</a></li></ul>`;
     """
 )
+BELOW = {"EMLIB_SITE_PREFIX": "/x/"}
 RESULTS = "<div id='search-results'></div>"
 FORM = (
     "<form action='../search.html'><label>Search <input name='q'>"
@@ -575,44 +581,55 @@ def verdict(case: Case, faults: list[check_site.Fault]) -> str:
     return "" if named and not rules else f"found {[*map(str, faults)]}"
 
 
-def static_results() -> Iterator[tuple[str, str]]:
+def static_trials() -> Iterator[Trial]:
     for case in STATIC:
-        with tempfile.TemporaryDirectory() as folder:
-            root = planted(Path(folder), case.tree)
-            site = check_site.Site(root, case.walked or case.page)
-            faults = check_site.static_faults(site)
-        yield f"static: {case.rule}: {case.what}", verdict(case, faults)
+        name = f"static: {case.rule}: {case.what}"
+        yield name, partial(static_problem, case)
 
 
-def browsed_results(browser: Browser) -> Iterator[tuple[str, str]]:
+def static_problem(case: Case, browser: Browser) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        root = planted(Path(folder), case.tree)
+        site = check_site.Site(root, case.walked or case.page)
+        return verdict(case, check_site.static_faults(site))
+
+
+def browsed_trials() -> Iterator[Trial]:
     for view, cases in BROWSED.items():
         for case in cases:
-            faults = browsed_faults(browser, case, view)
             name = f"{', '.join(view)}: {case.rule}: {case.what}"
-            yield name, verdict(case, faults)
+            yield name, partial(browsed_problem, case, view)
 
 
-def browsed_faults(
-    browser: Browser, case: Case, view: View
-) -> list[check_site.Fault]:
+def browsed_problem(case: Case, view: View, browser: Browser) -> str:
     with tempfile.TemporaryDirectory() as folder:
         root = planted(Path(folder).resolve(), case.tree)
         with check_site.served(root) as base:
             site = check_site.Site(root, case.walked or case.page)
             walk = check_site.Walk(site, browser, base)
-            walk.run([view])
-    return walk.faults
+            walk.run(site.pages, [view])
+            if view == FIRST_VISIT:
+                walk.seen.weigh_again(site.home)
+                walk.search()
+    return verdict(case, walk.seen.faults)
 
 
-def aid_results(browser: Browser) -> Iterator[tuple[str, str]]:
+def aid_trials() -> Iterator[Trial]:
     for broken in BREAKS:
-        said = aids_said(browser, broken)
-        named = any(broken.what in what for what in said)
         name = f"{', '.join(broken.view)}: aid: {broken.what}"
-        yield name, "" if named else f"found {said}"
+        yield name, partial(aid_problem, broken)
 
 
-def aids_said(browser: Browser, broken: Break) -> list[str]:
+def aid_problem(broken: Break, browser: Browser) -> str:
+    """Wait a moment for what never shows, and longer where it is slow."""
+    for wait in (WAIT, PATIENCE):
+        said = aids_said(browser, broken, wait)
+        if any(broken.what in what for what in said):
+            return ""
+    return f"found {said}"
+
+
+def aids_said(browser: Browser, broken: Break, wait: int) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         root = planted(Path(folder).resolve(), broken.tree)
         with check_site.served(root) as base:
@@ -629,7 +646,7 @@ def aids_said(browser: Browser, broken: Break) -> list[str]:
                     own + broken.path,
                     site.soups,
                     broken.page,
-                    WAIT,
+                    wait,
                 )
                 return [finding.what for finding in found]
 
@@ -652,68 +669,104 @@ def judged(done: tuple[int, str], code: int, pattern: str) -> str:
     return "" if sound else f"exit {done[0]}: {done[1]}"
 
 
-def sound_results(folder: Path) -> Iterator[tuple[str, str]]:
-    root = planted(folder / "sound", SOUND.tree)
-    pictures = folder / "pictures"
-    done = command(root, "--screenshots", pictures)
+def sound_problem(browser: Browser) -> str:
     line = (
         r"^site: 9 pages, 58 views, 0 faults; largest page \S+ \d+ kB "
         r"gzipped, \d+ kB after another; 0 outside requests; "
         r"0 console errors$"
     )
-    yield "command: a sound site passes", judged(done, 0, line)
     wanted = {
         f"book-page-{scheme}-{width}.png"
         for scheme in ("light", "dark")
         for width in ("desktop", "phone")
     }
-    missing = wanted - {path.name for path in pictures.glob("*.png")}
-    yield "command: screenshots", ", ".join(missing)
+    with tempfile.TemporaryDirectory() as folder:
+        root = planted(Path(folder) / "sound", SOUND.tree)
+        pictures = Path(folder) / "pictures"
+        done = command(root, "--screenshots", pictures)
+        missing = wanted - {path.name for path in pictures.glob("*.png")}
+    unseen = ", ".join(sorted(missing))
+    return judged(done, 0, line) or (unseen and f"no {unseen}")
 
 
-def command_results(folder: Path) -> Iterator[tuple[str, str]]:
-    sound = planted(folder / "sound", SOUND.tree)
+def command_problem(
+    arguments: tuple[str, ...],
+    settings: dict[str, str],
+    code: int,
+    pattern: str,
+    browser: Browser,
+) -> str:
     case = Case("", "", "<h1>x</h1>" + LONG)
-    faulty, absent = (
-        planted(folder / "faulty", case.tree),
-        folder / "absent",
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        planted(Path(folder) / "sound", SOUND.tree)
+        planted(Path(folder) / "faulty", case.tree)
+        lost = SOUND.tree["404.html"].replace('"/', '"/x/')
+        planted(Path(folder) / "below", SOUND.tree | {"404.html": lost})
+        site, *others = arguments
+        done = command(Path(folder) / site, *others, **settings)
+    return judged(done, code, pattern)
+
+
+def command_trials() -> Iterator[Trial]:
+    yield "command: a sound site passes, and its pictures", sound_problem
     bare = {"CHROMIUM": "no-such-browser"}
     line = (
         r"^book/page.html \(http, phone, dark\): sideways: html is 2000 px"
     )
-    for name, done, code, pattern in [
-        ("a faulty site fails", command(faulty), 1, line),
-        ("no folder", command(absent), 2, "run `make book`"),
-        ("no such page", command(sound, "--page", "x"), 2, "is named x"),
-        ("no browser", command(sound, **bare), 0, "were skipped$"),
-        ("no browser, a fault", command(faulty, **bare), 1, "2 h1"),
-        ("no browser in CI", command(sound, CI="1", **bare), 1, "package"),
+    for name, arguments, settings, code, pattern in [
+        ("a faulty site fails", ("faulty",), {}, 1, line),
+        ("a site below its host", ("below",), BELOW, 0, "; 0 outside"),
+        ("links to the host", ("sound",), BELOW, 1, "leads to nothing"),
+        ("no folder", ("absent",), {}, 2, "run `make book`"),
+        ("no such page", ("sound", "--page", "x"), {}, 2, "is named x"),
+        ("no browser", ("sound",), bare, 0, "were skipped$"),
+        ("no browser, a fault", ("faulty",), bare, 1, "2 h1"),
+        ("no browser in CI", ("sound",), bare | {"CI": "1"}, 1, "package"),
     ]:
-        yield f"command: {name}", judged(done, code, pattern)
+        told = (arguments, settings, code, pattern)
+        yield f"command: {name}", partial(command_problem, *told)
 
 
-def results(executable: str) -> Iterator[tuple[str, str]]:
-    yield from static_results()
+def trials(words: str) -> list[Trial]:
+    """Return what is to be tried: of each its name, and how."""
+    every = [
+        *command_trials(),
+        *static_trials(),
+        *browsed_trials(),
+        *aid_trials(),
+    ]
+    return [trial for trial in every if words in trial[0]]
+
+
+def failures(executable: str, part: list[Trial]) -> int:
+    """Try a part of them all, and say of each how it ended."""
+    failed = 0
     with check_site.launched(executable) as browser:
-        yield from browsed_results(browser)
-        yield from aid_results(browser)
-    with tempfile.TemporaryDirectory() as folder:
-        yield from sound_results(Path(folder))
-        yield from command_results(Path(folder))
+        for name, problem_of in part:
+            problem = problem_of(browser)
+            print("FAILED" if problem else "ok", name, problem, flush=True)
+            failed += bool(problem)
+    return failed
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "words",
+        nargs="?",
+        default="",
+        help="only what has them in its name",
+    )
+    every = trials(parser.parse_args().words)
+    if not every:
+        parser.error("nothing has these words in its name")
     executable = check_site.find_chromium()
     if not executable:
         print("no Chromium found: install the Debian package chromium")
         return 1
-    failed = passed = 0
-    for name, problem in results(executable):
-        print("FAILED" if problem else "ok", name, problem, flush=True)
-        failed += bool(problem)
-        passed += not problem
-    print(f"{passed} passed, {failed} failed")
+    parts = [every[first::PROCESSES] for first in range(PROCESSES)]
+    failed = sum(side_by_side(partial(failures, executable), parts))
+    print(f"{len(every) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 
