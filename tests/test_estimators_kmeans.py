@@ -19,8 +19,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from emlib import KMeans, fit, kmeans, sweep
-from emlib.estimators import kmeans as edge
-from emlib.estimators import seeding
+from emlib.estimators import empty_clusters, seeding
 from emlib.scale import InBlocks, Rows, blocks, budget
 
 SEEDS = range(5)
@@ -494,10 +493,10 @@ def test_a_cluster_that_gave_its_last_row_away_is_not_a_wreck(times):
     statistics, _ = kmeans.Model().expect(
         x, kmeans.Params(np.array(init)), np.array(times, dtype=float)
     )
-    worst = edge._worst(
+    worst = empty_clusters.worst_rows(
         [(x, np.array(times))], kmeans.Params(np.array(init)), 2
     )
-    filled = edge._filled(statistics, np.array([1, 2]), worst)
+    filled = empty_clusters.refilled(statistics, np.array([1, 2]), worst)
     found = kmeans.Model().maximise(filled, kmeans.Params(np.array(init)))
     np.testing.assert_allclose(
         found.means, [[0.4], [1], [0]], rtol=1e-12, atol=1e-12

@@ -7,7 +7,6 @@ runs where every column is near zero and near one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,9 @@ from emlib import gaussians, gaussians_fast
 from emlib.estimators.checks import (
     SQUAREM,
     Rule,
-    as_floats,
     check_enough,
     check_options,
     check_weights,
-    is_size,
     one_of,
     reject_row,
     require,
@@ -43,10 +40,17 @@ from emlib.estimators.gaussian_starts import (
     check_reach,
     check_table,
     given_parts,
-    is_spread,
     params_of_labels,
 )
-from emlib.estimators.mixture import Mixture, Task
+from emlib.estimators.gaussian_task import (
+    GaussianTask,
+    has_holes,
+    model_of,
+    scale_of_params,
+    standardised,
+    with_features,
+)
+from emlib.estimators.mixture import Mixture
 from emlib.estimators.online import Stream, blended
 from emlib.estimators.stopping import (
     AUTO_GAIN,
@@ -55,16 +59,13 @@ from emlib.estimators.stopping import (
     is_auto_end,
 )
 from emlib.gaussians import Collapse
-from emlib.gaussians_fast import Featured
 from emlib.loop import Block, Step
 from emlib.scale import (
     ColumnScale,
     Rows,
     Standardised,
-    Standardiser,
     budget,
     column_scale,
-    covariance,
 )
 from emlib.shapes import PerPoint, Points
 
@@ -76,40 +77,6 @@ def _is_prior(prior: Any) -> bool:
     if isinstance(prior, tuple | list):
         return len(prior) == 2
     return prior is None or (isinstance(prior, str) and prior == "auto")
-
-
-@dataclass(frozen=True)
-class _GaussianTask(Task):
-    """What a fit of Gaussians runs, in z.
-
-    Attributes
-    ----------
-    columns : ColumnScale
-        What makes z of x.
-    labels : str or array of shape (n, k)
-        What a start is made of.
-    display : Display
-        What is said of the turns.
-    before : float or None
-        With a warm start the objective one turn before the last end.
-    """
-
-    columns: ColumnScale
-    labels: Any
-    display: Display
-    before: float | None = None
-
-    def record(self, step: Step) -> TurnRecord:
-        """Return what is kept of a turn, of x and not of z."""
-        shift = self.columns.standardiser.log_jacobian()
-        prior = self.model.log_prior(step.params)
-        bound = step.bound - self.size * shift
-        if self.model.prior is not None:
-            dof, scale = self.model.prior
-            tied = isinstance(step.params, gaussians.Tied)
-            matrices = 1 if tied else len(step.params.weights)
-            prior -= (dof + len(scale) + 1) * shift * matrices
-        return TurnRecord(step.turn, bound, bound + prior)
 
 
 class GaussianMixture(Mixture):
@@ -344,7 +311,7 @@ class GaussianMixture(Mixture):
             kept = asked == [len(self.weights_), self._fitted_type]
             rule = "what they were in the first batch"
             require(kept, "n_components and covariance_type", rule, asked)
-            blocks = _standardised(
+            blocks = standardised(
                 self._blocks(rows), stream.columns.standardiser
             )
             task = self._posed(rows, blocks, stream.columns, stream.model)
@@ -352,7 +319,7 @@ class GaussianMixture(Mixture):
         return self
 
     def _learn(
-        self, stream: Stream, task: _GaussianTask
+        self, stream: Stream, task: GaussianTask
     ) -> tuple[Stream, TurnRecord]:
         """Return the stream after one batch, and what it said of it."""
         notes: list[str] = []
@@ -370,7 +337,7 @@ class GaussianMixture(Mixture):
         return after._replace(params=there.params), record
 
     def _store_stream(
-        self, stream: Stream, record: TurnRecord, task: _GaussianTask
+        self, stream: Stream, record: TurnRecord, task: GaussianTask
     ) -> None:
         """Set the fitted attributes after one batch."""
         first = stream.batches == 1
@@ -432,7 +399,7 @@ class GaussianMixture(Mixture):
             ensure_min_samples=2 if reset else 1,
             ensure_all_finite="allow-nan",
         )
-        if not holes and _has_holes(X):
+        if not holes and has_holes(X):
             rule = "X must be free of NaN"
             remedy = 'Drop such rows, or set missing="em".'
             reject_row(X, np.isnan(X).any(axis=1), 0, rule, remedy)
@@ -462,7 +429,7 @@ class GaussianMixture(Mixture):
 
     def _task(
         self, given: Rows, rows: Rows, blocks: list[Block]
-    ) -> _GaussianTask:
+    ) -> GaussianTask:
         """Return what the fit runs: rows and model, in z."""
         labels = self.init_params
         if not isinstance(labels, str):
@@ -470,11 +437,11 @@ class GaussianMixture(Mixture):
             table = check_table(labels, len(given), int(self.n_components))
             labels = table if there is None else table[there]
         columns = column_scale(rows, self.covariance_type == "spherical")
-        model = self._model(rows, columns)
-        blocks = _standardised(blocks, columns.standardiser)
+        model = model_of(self, rows, columns)
+        blocks = standardised(blocks, columns.standardiser)
         if isinstance(model, InOnePass):
             kind = gaussians.KINDS[self.covariance_type]
-            blocks = _with_features(blocks, kind)
+            blocks = with_features(blocks, kind)
         return self._posed(rows, blocks, columns, model, labels)
 
     def _posed(
@@ -484,7 +451,7 @@ class GaussianMixture(Mixture):
         columns: ColumnScale,
         model: Any,
         labels: Any = None,
-    ) -> _GaussianTask:
+    ) -> GaussianTask:
         """Return a task of these parts."""
         size = rows.total()
         display = Display(
@@ -494,7 +461,7 @@ class GaussianMixture(Mixture):
             size,
         )
         before = self._before(size) if self._is_warm(rows) else None
-        return _GaussianTask(
+        return GaussianTask(
             rows, blocks, model, size, columns, labels, display, before
         )
 
@@ -512,41 +479,11 @@ class GaussianMixture(Mixture):
             return None
         return self.objective_[-2] * size
 
-    def _model(self, rows: Rows, columns: ColumnScale) -> Any:
-        """Return the model of z."""
-        unit, variances = columns
-        if isinstance(self.reg_covar, str):
-            reg = 1e-6 * variances  # (d,)
-        else:
-            reg = float(self.reg_covar) / unit.scale / unit.scale  # (d,)
-        options = self.covariance_type, reg, self._prior(rows, unit)
-        if self.missing == "em" and _has_holes(rows.x):
-            return FillingHoles(*options)
-        return InOnePass(*options, dtype=rows.x.dtype)
-
-    def _prior(self, rows: Rows, unit: Standardiser) -> Any:
-        """Return the prior of z."""
-        if self.prior is None:
-            return None
-        d = rows.x.shape[1]
-        if isinstance(self.prior, str):
-            spread = covariance(rows, unit)  # (d, d)
-            shrunk = spread / int(self.n_components) ** (2 / d)
-            return gaussians.Prior(d + 2.0, shrunk)
-        dof, matrix = self.prior
-        rule = "(dof, scale), dof at least 0 and scale a positive definite "
-        rule += f"matrix of shape ({d}, {d})"
-        matrix = as_floats("prior", rule, matrix)
-        kept = is_size(dof) and is_spread(matrix, d)
-        require(kept, "prior", rule, self.prior)
-        scaled = matrix / unit.scale / unit.scale[:, None]  # (d, d)
-        return gaussians.Prior(float(dof), scaled)
-
     def _given(self, d: int) -> tuple[Any, Any, Any]:
         """Return the given weights, means and covariances, or raise."""
         return given_parts(self, int(self.n_components), d)
 
-    def _starts(self, task: _GaussianTask) -> Iterator[Any]:
+    def _starts(self, task: GaussianTask) -> Iterator[Any]:
         """Yield the parameters of each start, of z."""
         warm, rng = self._is_warm(task.rows), self._rng()
         for number in range(1 if warm else int(self.n_init)):
@@ -557,7 +494,7 @@ class GaussianMixture(Mixture):
             task.display.begin(number)
             yield start
 
-    def _start(self, task: _GaussianTask, rng: np.random.Generator) -> Any:
+    def _start(self, task: GaussianTask, rng: np.random.Generator) -> Any:
         """Return a start of z: drawn, and what was given."""
         unit, k = task.columns.standardiser, int(self.n_components)
         given = self._given(task.rows.x.shape[1])
@@ -575,7 +512,7 @@ class GaussianMixture(Mixture):
         )
         return check_reach(unit.apply(kind(*parts)))
 
-    def _climb(self, step: Step, task: _GaussianTask) -> Climb:
+    def _climb(self, step: Step, task: GaussianTask) -> Climb:
         """Return what EM makes of a start, and say how it ended."""
         climb = super()._climb(step, task)
         if self.max_iter > 0:
@@ -586,9 +523,7 @@ class GaussianMixture(Mixture):
         """Return the step with every covariance positive definite."""
         return repaired(step, before, self.on_collapse, notes)
 
-    def _stops(
-        self, records: list[TurnRecord], task: _GaussianTask
-    ) -> bool:
+    def _stops(self, records: list[TurnRecord], task: GaussianTask) -> bool:
         """Say whether `tol` ends the climb here."""
         task.display.turn(records)
         if self.tol == "auto":
@@ -629,7 +564,7 @@ class GaussianMixture(Mixture):
             inverse = np.swapaxes(inverse, -1, -2).copy()
         self.precisions_cholesky_ = inverse
 
-    def _store(self, climb: Climb, task: _GaussianTask) -> None:
+    def _store(self, climb: Climb, task: GaussianTask) -> None:
         """Set the fitted attributes."""
         self._set(task.columns.standardiser.undo(climb.step.params))
         bounds, objectives = (
@@ -643,7 +578,7 @@ class GaussianMixture(Mixture):
         if hasattr(self, "_online"):
             del self._online
 
-    def _warn(self, climb: Climb, task: _GaussianTask) -> None:
+    def _warn(self, climb: Climb, task: GaussianTask) -> None:
         """Warn of what is worth a warning."""
         reg, variances = task.model.reg_covar, task.columns.variances
         floor = np.broadcast_to(reg, variances.shape)  # (d,)
@@ -698,11 +633,11 @@ class GaussianMixture(Mixture):
 
     def _posteriors(self, rows: Rows) -> Iterator[tuple[Any, Any]]:
         params, kind = self._params(), self._fitted_type
-        unit = _scale_of_params(params)
+        unit = scale_of_params(params)
         around, shift = unit.apply(params), unit.log_jacobian()
         turn = gaussians_fast.Model(kind).turn(around)
         for x, times in rows.present().blocks(budget.GAUSSIAN_BLOCK_ROWS):
-            if _has_holes(x):
+            if has_holes(x):
                 model, z = FillingHoles(kind), Standardised(x, unit)
                 found: Any = model.e_step(z, around)
             else:
@@ -710,47 +645,3 @@ class GaussianMixture(Mixture):
                 found = turn.posterior(z)
             evidence = found.log_evidence - shift  # (n,)
             yield found._replace(log_evidence=evidence), times
-
-
-# --- the rows
-
-
-def _has_holes(x: Points) -> bool:
-    """Say whether a value is missing."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isnan(x.sum())) and bool(np.isnan(x).any())
-
-
-def _standardised(
-    blocks: list[Block], standardiser: Standardiser
-) -> list[Block]:
-    """Return the blocks as rows of z."""
-    return [Block(Standardised(x, standardiser), n) for x, n in blocks]
-
-
-def _with_features(blocks: list[Block], kind: Any) -> list[Block]:
-    """Return a block of few rows as rows that hold their features."""
-    (x, times), d = blocks[0], blocks[0].x.shape[1]
-    numbers = len(x) * (gaussians_fast.PARTS[kind].rows(d) + d + 1)
-    few = x.dtype.itemsize * numbers <= budget.COPY_BYTES
-    if len(blocks) > 1 or not few:
-        return blocks
-    return [Block(Featured(x, kind), times)]
-
-
-def _scale_of_params(params: Any) -> Standardiser:
-    """Return where the means are near zero and the widths near one."""
-    kind = type(params)
-    widths = np.sqrt(
-        gaussians_fast.PARTS[kind].variances(params.covariances)
-    )
-    reach = np.abs(params.means - params.means[0]).max(axis=0)  # (d,)
-    size = np.maximum(
-        widths.reshape(-1, widths.shape[-1]).max(axis=0), reach
-    )
-    if kind is gaussians.Spherical:
-        size = np.full_like(params.means[0], size.max())
-    scale = np.exp2(np.round(np.log2(size)))  # (d,)
-    return Standardiser(
-        params.means[0], np.broadcast_to(scale, reach.shape)
-    )

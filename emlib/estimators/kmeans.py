@@ -33,13 +33,12 @@ from emlib.estimators.checks import (
     warn,
     whole_number,
 )
+from emlib.estimators.empty_clusters import RefillingBlocks
 from emlib.estimators.mixture import Estimator
 from emlib.estimators.seeding import Spread, far_rows, random_rows
 from emlib.loop import Step, em, next_turn, sweep
 from emlib.scale import (
-    InBlocks,
     Rows,
-    Summed,
     budget,
     even_slices,
     thread_map,
@@ -58,29 +57,6 @@ class _Descent(NamedTuple):
     step: Step
     inertias: list[float]
     converged: bool
-
-
-class _Worst(NamedTuple):
-    """The rows that are farthest from their centres, the worst first."""
-
-    apart: PerPoint  # squared
-    labels: PerPoint
-    x: Points
-    times: PerPoint
-
-
-class _Filled(InBlocks):
-    """Blocks whose empty clusters take the worst-explained points."""
-
-    def e_step(self, x: Any, params: Any) -> Summed:
-        """Return the statistics of all blocks, and the bound."""
-        total, bound = super().e_step(x, params)
-        statistics: Any = total
-        empty = np.flatnonzero(statistics.counts == 0)
-        if len(empty):
-            worst = _worst(x, params, len(empty))
-            statistics = _filled(statistics, empty, worst)
-        return Summed(statistics, bound)
 
 
 class KMeans(
@@ -407,7 +383,7 @@ class KMeans(
         mean_variance = spread.scatter / spread.size / len(spread.mean)
         some = float(self.tol) * mean_variance
         model = kmeans.Model(_origin(spread), _numbers())
-        step = next(em(_Filled(model, mapper), _parts(rows), start))
+        step = next(em(RefillingBlocks(model, mapper), _parts(rows), start))
         inertias, converged = [], False
         while step.turn < self.max_iter and not converged:
             inertias.append(max(0.0, -2 * step.bound))
@@ -670,54 +646,3 @@ def _best(runs: list[_Descent], rows: Rows, mapper: Mapper) -> _Descent:
     return next(
         run for run, end in zip(runs, ends, strict=True) if end <= least
     )
-
-
-# --- empty clusters
-
-
-def _worst(parts: Any, params: kmeans.Params, most: int) -> _Worst:
-    """Return the rows farthest from their centres, so many at most."""
-    nearest = kmeans.Model(numbers=_numbers()).nearest(params)
-    d = params.means.shape[1]
-    none = np.empty(0)
-    found = _Worst(none, none.astype(int), np.empty((0, d)), none)
-    for x, times in parts:
-        for side in nearest(x):
-            some = _missed(x[side.cut], side, params, times)
-            both = [
-                np.concatenate(pair)
-                for pair in zip(found, some, strict=True)
-            ]
-            worst = np.argsort(-both[0], kind="stable")[:most]
-            found = _Worst(*(each[worst] for each in both))
-    return found
-
-
-def _missed(
-    x: Points, side: kmeans.Side, params: kmeans.Params, times: Any
-) -> _Worst:
-    """Return the rows that count and that their centres do not explain."""
-    x = x.astype(np.float64)  # (n, d)
-    times = np.ones(len(x)) if times is None else times[side.cut]  # (n,)
-    lengths = np.vecdot(x, x)  # (n,)
-    apart = x - params.means[side.labels]  # (n, d)
-    squares = np.vecdot(apart, apart)  # (n,)
-    # A mean of equal rows may be off by some units in the last place.
-    kept = (squares > 1e-30 * lengths) & (times > 0)  # (n,)
-    return _Worst(squares[kept], side.labels[kept], x[kept], times[kept])
-
-
-def _filled(
-    statistics: kmeans.Statistics, empty: PerPoint, worst: _Worst
-) -> kmeans.Statistics:
-    """Return statistics whose empty clusters took the worst rows."""
-    counts, origin = statistics.counts.copy(), statistics.origin
-    sums = statistics.sums.copy()  # (k, d)
-    rows = zip(empty, worst.labels, worst.x, worst.times, strict=False)
-    for cluster, giver, x, times in rows:
-        counts[cluster], sums[cluster] = times, times * (x - origin)
-        counts[giver] -= times
-        sums[giver] -= sums[cluster]
-        if counts[giver] <= 1e-12 * times:  # nothing is left but rounding
-            counts[giver], sums[giver] = 0, 0
-    return kmeans.Statistics(counts, origin, sums)
