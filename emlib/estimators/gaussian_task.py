@@ -1,4 +1,4 @@
-"""What a fit of Gaussians runs: rows and model, where columns are near 0."""
+"""What a fit of Gaussians runs: rows, blocks and a model, all of z."""
 
 from __future__ import annotations
 
