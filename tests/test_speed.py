@@ -51,9 +51,11 @@ class Metered:
         self.model, self.calls = model, Counter()
 
     def __getattr__(self, name):
+        method = getattr(self.model, name)
+
         def call(*arguments, **named):
             self.calls[name] += 1
-            return getattr(self.model, name)(*arguments, **named)
+            return method(*arguments, **named)
 
         return call
 

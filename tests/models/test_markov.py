@@ -17,7 +17,7 @@ from emlib import coins, em, fit, gaussians, laws
 from emlib.loop import Labels
 from emlib.scale import Block, InBlocks
 
-SEEDS = range(4)
+SEEDS = range(3)
 EMISSIONS = ["coins", "full", "tied", "diag", "spherical"]
 
 
@@ -163,12 +163,12 @@ def test_the_e_step_is_the_sum_over_all_paths(seed, name):
 @pytest.mark.parametrize("name", EMISSIONS)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_objective_rises_at_each_of_40_turns(seed, name):
-    model, x, params, rng = case(name, seed, 150)
-    labels = Labels(rng.dirichlet(np.ones(3), size=150))
+    model, x, params, rng = case(name, seed, 80)
+    labels = Labels(rng.dirichlet(np.ones(3), size=80))
     for start in (params, labels):
         steps = islice(em(model, x, start), 41)
         heights = np.array([step.objective for step in steps])
-        # Sums of 150 terms of some nats: rounding is below 1e-11.
+        # Sums of 80 terms of some nats: rounding is below 1e-11.
         assert np.diff(heights).min() > -1e-11
         assert heights[-1] - heights[0] > 1
     assert laws.monotone(laws.Case(model, x, params, rng)) < 1e-12
@@ -212,6 +212,16 @@ def test_sequences_are_blocks_and_add(seed, name):
     moves = sum(each.moves.sum(axis=0) for each in said)
     np.testing.assert_allclose(total.moves, moves, rtol=1e-13)
     assert total.emission.counts.sum() == pytest.approx(60, rel=1e-13)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="issue: until `summarise` takes any posterior"
+)
+def test_the_shape_checks_take_any_posterior():
+    model, x, params, _ = case("full", 0, 20)
+    said = model.e_step(x, params)
+    config.update("jaxtyping_disable", False)
+    gaussians.Model().summarise(x, said)
 
 
 def test_a_chain_that_stays_is_found():

