@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit, gammaln, logit, softmax, xlog1py, xlogy
 
 from emlib.bound import Posterior, normalise, tally, tally_odds
-from emlib.loop import Labels
 from emlib.shapes import (
     Counts,
     Natural,
@@ -272,7 +271,7 @@ class Model:
     def summarise(
         self,
         x: Counts,
-        posterior: Posterior | Labels,
+        posterior: Any,
         multiplicity: PerPoint | None = None,
     ) -> Statistics:
         r"""Return the rows, heads and tails credited to each coin.

@@ -14,7 +14,6 @@ from scipy.linalg import solve_triangular
 from scipy.special import softmax
 
 from emlib.bound import Posterior, normalise
-from emlib.loop import Labels
 from emlib.shapes import (
     Centres,
     Covariances,
@@ -615,7 +614,7 @@ class Model:
     def summarise(
         self,
         x: Points,
-        posterior: Posterior | Labels,
+        posterior: Any,
         multiplicity: PerPoint | None = None,
         origin: Any = None,
     ) -> Statistics:

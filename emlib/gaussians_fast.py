@@ -25,7 +25,7 @@ from emlib.gaussians import (
     Tied,
 )
 from emlib.gaussians import Model as Readable
-from emlib.loop import Labels, accumulate, lazy_property
+from emlib.loop import accumulate, lazy_property
 from emlib.scale.budget import FEATURE_BYTES
 from emlib.scale.standardise import Standardised, Standardiser
 from emlib.shapes import (
@@ -893,7 +893,7 @@ class Model(Readable):
     def summarise(
         self,
         x: Any,
-        posterior: Posterior | Labels,
+        posterior: Any,
         multiplicity: PerPoint | None = None,
         origin: Any = None,
     ) -> Any:

@@ -469,7 +469,7 @@ class Model(gaussians.Model):
     def summarise(  # type: ignore[override]
         self,
         x: Points,
-        posterior: Posterior | Labels,
+        posterior: Any,
         multiplicity: PerPoint | None = None,
         origin: Any = None,
     ) -> Statistics:

@@ -11,7 +11,6 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from emlib.bound import Posterior
-from emlib.loop import Labels
 from emlib.shapes import (
     Centres,
     PerComponent,
@@ -188,7 +187,7 @@ class Model:
     def summarise(
         self,
         x: Points,
-        posterior: Posterior | Labels,
+        posterior: Any,
         multiplicity: PerPoint | None = None,
         origin: PerFeature | None = None,
     ) -> Statistics:

@@ -346,7 +346,13 @@ LAWS: tuple[tuple[Callable[[Case], float], str, float], ...] = (
 def _measured(law: Callable[[Case], float], case: Case) -> float:
     try:
         return law(case)
-    except (ArithmeticError, ValueError, TypeError, IndexError):
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ):
         return float("nan")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emlib.loop import Model, Step, em, next_turn
+from emlib.loop import Model, Packable, Step, em, next_turn
 from emlib.shapes import Slopes, Vector
 
 __all__ = ["cycle", "extrapolate", "jacobian", "squarem"]
@@ -175,6 +175,11 @@ def squarem(
     Step
         Its `turn` counts the EM maps done.
 
+    Raises
+    ------
+    TypeError
+        If the model has no `pack` and `unpack`.
+
     Examples
     --------
     >>> from itertools import islice
@@ -191,6 +196,12 @@ def squarem(
     Varadhan and Roland (2008), Simple and globally convergent methods for
     accelerating the convergence of any EM algorithm.
     """
+    if not isinstance(model, Packable):
+        raise TypeError(
+            "`model` must have `pack` and `unpack`, so that parameters can "
+            f"be a vector; received {type(model).__name__}. Add both, or "
+            "use `em`."
+        )
     step = next(em(model, x, start, multiplicity))
     while True:
         yield step

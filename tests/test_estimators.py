@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pickle
 import tracemalloc
 import warnings
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
 from scipy.special import entr, logsumexp
 from scipy.stats import binom
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import validate_data
 
@@ -376,11 +372,6 @@ def test_bad_rows_are_refused_in_words(message, x):
         CoinMixture().fit(x)
 
 
-def test_sparse_rows_are_refused_with_a_remedy():
-    with pytest.raises(TypeError, match=r"dense.*toarray"):
-        CoinMixture().fit(csr_array(TABLE))
-
-
 def test_a_bad_row_has_its_number_in_a_later_block(monkeypatch):
     small(monkeypatch)
     x = rows(50)
@@ -414,46 +405,6 @@ def test_a_bad_row_has_its_number_in_a_later_block(monkeypatch):
 def test_bad_options_are_refused_in_words(options, message):
     with pytest.raises(ValueError, match=message):
         CoinMixture(**options).fit(TABLE)
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ([1, 1], r"one entry a row, shape \(5,\); received shape \(2,\)"),
-        (np.ones((5, 1)), "one entry a row"),
-        ([1, 1, -1, 1, 1], "at least 0; row 2 is -1.0. Leave rows out"),
-        ([1, np.nan, 1, 1, 1], "finite.*row 1 is nan"),
-        ([0, 0, 0, 0, 0], "some row count; received only zeros"),
-        ([1, 0, 0, 0, 0], "received n_samples=1"),
-    ],
-)
-def test_bad_weights_are_refused_in_words(weights, message):
-    with pytest.raises(ValueError, match=message):
-        CoinMixture().fit(TABLE, sample_weight=weights)
-
-
-@pytest.mark.parametrize(
-    "ask",
-    ["predict", "predict_proba", "score", "score_samples", "bic", "icl"],
-)
-def test_an_unfitted_mixture_says_so(ask, tmp_path):
-    coin = CoinMixture()
-    for question in (
-        lambda: getattr(coin, ask)(TABLE),
-        coin.sample,
-        lambda: coin.save(tmp_path / "coin.json"),
-    ):
-        with pytest.raises(NotFittedError, match=r"CoinMixture.*'fit'"):
-            question()
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_fit_that_fails_fits_nothing():
-    coin = CoinMixture()
-    with pytest.raises(ValueError, match="whole numbers"):
-        coin.fit([[0.5, 0.5], [1, 1]])
-    with pytest.raises(NotFittedError):
-        coin.predict(TABLE)
 
 
 def test_a_row_that_no_coin_allows_is_named():
@@ -523,31 +474,6 @@ def test_uint8_counts_do_not_wrap():
     got = CoinMixture(random_state=0).fit(x)
     same(got, wanted)
     assert got.tosses_[-1, 0] == 500
-
-
-class Frame(np.ndarray):
-    """An array with names of columns: no data frames are installed."""
-
-    def __new__(cls, values, columns):
-        frame = np.asarray(values).view(cls)
-        frame.columns = np.array(columns, dtype=object)
-        return frame
-
-
-def test_names_of_columns_are_kept_and_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "sklearn.utils.validation._get_feature_names",
-        lambda x: getattr(x, "columns", None),
-    )
-    frame = Frame(TABLE, ["heads", "tails"])
-    coin = CoinMixture(**GIVEN).fit(frame)
-    coin.save(tmp_path / "coin.json")
-    again = CoinMixture.load(tmp_path / "coin.json")
-    for each in (coin, again):
-        assert list(each.feature_names_in_) == ["heads", "tails"]
-        np.testing.assert_array_equal(each.predict(frame), [1, 0, 0, 1, 0])
-        with pytest.raises(ValueError, match="feature names"):
-            each.predict(Frame(TABLE, ["tails", "heads"]))
 
 
 @pytest.mark.parametrize("kinds", [1, 65_536])
@@ -705,137 +631,6 @@ def test_samples_have_the_tosses_asked_for():
 
 
 # --- copies, on disk and off
-
-
-def fitted(state=5, **options):
-    return CoinMixture(2, random_state=state, **options).fit(rows())
-
-
-def equal(one, other):
-    """Compare to the last bit, samples too."""
-    same(one, other)
-    assert one.lower_bound_ == other.lower_bound_
-    assert one.n_iter_ == other.n_iter_
-    assert one.converged_ is other.converged_
-    assert one.n_features_in_ == other.n_features_in_
-    for got, wanted in zip(one.sample(9), other.sample(9), strict=True):
-        np.testing.assert_array_equal(got, wanted)
-        assert got.dtype == wanted.dtype
-
-
-STATES = [5, np.int64(5), np.random.RandomState(5)]
-
-
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"means_init": np.array([0.3, 0.6]), "tol": np.float32(1e-6)},
-        {"weights_init": (0.25, 0.75), "accelerate": "squarem"},
-        {"learn_weights": np.bool_(False)},
-    ],
-)
-def test_what_is_loaded_equals_what_was_saved(state, options, tmp_path):
-    path = tmp_path / "coin.json"
-    coin = fitted(state, **options)
-    coin.save(path)
-    again = CoinMixture.load(str(path))
-    equal(again, coin)
-    for name, value in coin.get_params().items():
-        if name != "random_state":
-            np.testing.assert_array_equal(getattr(again, name), value)
-    assert [file.name for file in tmp_path.iterdir()] == ["coin.json"]
-    for each in (coin, again):
-        each.set_params(warm_start=True, tol=1e-12).fit(rows(seed=1))
-    equal(again, coin)
-
-
-def test_pickles_and_clones():
-    coin = fitted()
-    equal(pickle.loads(pickle.dumps(coin)), coin)
-    bare = clone(coin)
-    assert bare.get_params() == coin.get_params()
-    assert not [name for name in vars(bare) if name.endswith("_")]
-
-
-def test_a_new_file_takes_the_place_of_the_old(tmp_path):
-    path = tmp_path / "coin.json"
-    path.write_text("something else")
-    coin = fitted()
-    coin.save(path)
-    equal(CoinMixture.load(path), coin)
-
-
-def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "coin.json"
-    coin = fitted()
-    coin.save(path)
-    before = path.read_bytes()
-
-    def full(*_):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        coin.save(path)
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["coin.json"]
-
-
-def broken():
-    """Return files that `save` did not write."""
-    coin = fitted()
-    good = {
-        "format": "emlib CoinMixture 1",
-        "options": {},
-        "weights": [0.5, 0.5],
-        "means": [0.1, 0.2],
-        "history": [-1.0],
-        "n_iter": 3,
-        "converged": True,
-        "tosses": [[10.0, 5.0]],
-        "names": None,
-    }
-    wrong = {
-        "format": "emlib CoinMixture 0",
-        "options": {"n_coins": 3},
-        "weights": [1.0],
-        "means": [0.1, float("nan")],
-        "history": [],
-        "n_iter": float("inf"),
-        "tosses": [10.0, 5.0],
-    }
-    files = {name: {**good, name: wrong[name]} for name in wrong}
-    files |= {f"no {name}": {**good} for name in good}
-    for name in good:
-        del files[f"no {name}"][name]
-    files |= {"list": [1, 2], "null": None, "number": 3}
-    texts = {name: json.dumps(files[name]).encode() for name in files}
-    texts["whole"] = json.dumps(good).encode()
-    texts["cut"] = texts["whole"][:-9]
-    texts["empty"] = b""
-    texts["deep"] = b"[" * 100_000
-    texts["pickle"] = pickle.dumps(coin)
-    return texts
-
-
-@pytest.mark.parametrize("name", broken())
-def test_a_file_of_another_kind_is_refused_in_words(name, tmp_path):
-    path = tmp_path / "coin.json"
-    path.write_bytes(broken()[name])
-    if name == "whole":
-        assert CoinMixture.load(path).n_iter_ == 3
-        return
-    with pytest.raises(
-        ValueError, match=r"coin.json must be.*Save .* again"
-    ):
-        CoinMixture.load(path)
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        CoinMixture.load(tmp_path / "nowhere.json")
 
 
 # --- scikit-learn's own checks

@@ -5,8 +5,6 @@ Bad and extreme input is in test_inputs.py, missing values elsewhere.
 
 from __future__ import annotations
 
-import json
-import os
 import pickle
 import re
 import tracemalloc
@@ -819,41 +817,6 @@ def every_option():
     }
 
 
-def equal(one, other):
-    """Compare to the last bit, samples too."""
-    same(one, other, names=[*FITTED, "history_", "objective_"])
-    for name in ("n_iter_", "converged_", "n_features_in_", "lower_bound_"):
-        assert getattr(one, name) == getattr(other, name)
-        assert type(getattr(one, name)) is type(getattr(other, name))
-    assert one.lower_bounds_ == other.lower_bounds_
-    x = points(seed=5)
-    for ask in ("predict_proba", "score_samples", "predict"):
-        got, wanted = getattr(one, ask)(x), getattr(other, ask)(x)
-        np.testing.assert_array_equal(got, wanted)
-    if one.random_state is not None:
-        for got, wanted in zip(one.sample(9), other.sample(9), strict=True):
-            np.testing.assert_array_equal(got, wanted)
-
-
-@pytest.mark.parametrize("name", every_option())
-def test_what_is_loaded_equals_what_was_saved(name, tmp_path):
-    path = tmp_path / "mixture.json"
-    mixture = GaussianMixture(**every_option()[name]).fit(points())
-    mixture.save(path)
-    json.loads(path.read_text())  # text, and nothing but text
-    again = GaussianMixture.load(str(path))
-    equal(again, mixture)
-    for option, value in mixture.get_params().items():
-        got = getattr(again, option)
-        if option == "prior" and isinstance(value, tuple):
-            assert got[0] == value[0]
-            np.testing.assert_array_equal(got[1], value[1])
-        elif option != "random_state":
-            np.testing.assert_array_equal(got, value)
-    assert [file.name for file in tmp_path.iterdir()] == ["mixture.json"]
-    equal(run(again, points()), run(mixture, points()))
-
-
 def test_get_params_set_params_and_clone():
     for options in every_option().values():
         mixture = GaussianMixture(**options)
@@ -882,22 +845,6 @@ def test_loading_executes_nothing(tmp_path):
     path.write_bytes(pickle.dumps(Trap()))
     with pytest.raises(ValueError, match="must be a whole file"):
         GaussianMixture.load(path)
-
-
-def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "mixture.json"
-    mixture = GaussianMixture(3, random_state=0).fit(points())
-    mixture.save(path)
-    before = path.read_bytes()
-
-    def full(*_):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        mixture.save(path)
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["mixture.json"]
 
 
 # --- memory, threads and single precision

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 import tracemalloc
 import warnings
 from fractions import Fraction
@@ -11,11 +9,10 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
 from scipy.spatial.distance import cdist
 from sklearn import cluster
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from emlib import KMeans, fit, kmeans, sweep
@@ -655,11 +652,6 @@ def test_bad_rows_are_refused_in_words(message, x):
         KMeans(2).fit(x)
 
 
-def test_sparse_rows_are_refused_with_a_remedy():
-    with pytest.raises(TypeError, match=r"dense.*toarray"):
-        KMeans(2).fit(csr_array(cloud()))
-
-
 def test_a_bad_row_has_its_number_in_a_later_block(monkeypatch):
     small(monkeypatch)
     with pytest.raises(ValueError, match="row 23"):
@@ -700,45 +692,6 @@ def test_a_bad_row_has_its_number_in_a_later_block(monkeypatch):
 def test_bad_options_are_refused_in_words(options, message):
     with pytest.raises(ValueError, match=message):
         KMeans(**{"n_clusters": 4, **options}).fit(cloud())
-
-
-@pytest.mark.parametrize(
-    ("times", "message"),
-    [
-        ([1, 1], r"one entry a row, shape \(5,\); received shape \(2,\)"),
-        (np.ones((5, 1)), "one entry a row"),
-        ([1, 1, -1, 1, 1], "at least 0; row 2 is -1.0. Leave rows out"),
-        ([1, np.nan, 1, 1, 1], "finite.*row 1 is nan"),
-        ([1, 1, 1, np.inf, 1], "finite.*row 3 is inf"),
-        ([0, 0, 0, 0, 0], "some row count; received only zeros"),
-        ([1, 0, 0, 0, 0], "n_clusters=2.*received n_samples=1"),
-    ],
-)
-def test_bad_weights_are_refused_in_words(times, message):
-    x = cloud(n=5)
-    with pytest.raises(ValueError, match=message):
-        KMeans(2).fit(x, sample_weight=times)
-
-
-@pytest.mark.parametrize("ask", ["predict", "transform", "score"])
-def test_an_unfitted_estimator_says_so(ask, tmp_path):
-    bare = KMeans()
-    for question in (
-        lambda: getattr(bare, ask)(cloud()),
-        lambda: bare.save(tmp_path / "k.json"),
-        bare.get_feature_names_out,
-    ):
-        with pytest.raises(NotFittedError, match=r"KMeans.*'fit'"):
-            question()
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_fit_that_fails_fits_nothing():
-    bare = KMeans()
-    with pytest.raises(ValueError, match="NaN"):
-        bare.fit(holed(np.nan))
-    with pytest.raises(NotFittedError):
-        bare.predict(cloud())
 
 
 @pytest.mark.parametrize("ask", ["predict", "transform", "score"])
@@ -818,30 +771,6 @@ def test_every_form_of_input_gives_the_same(form, blocked, monkeypatch):
     np.testing.assert_allclose(
         got.transform(given), wanted.transform(x), rtol=rtol, atol=1e-4
     )
-
-
-class Frame(np.ndarray):
-    """An array with names of columns: no data frames are installed."""
-
-    def __new__(cls, values, columns):
-        frame = np.asarray(values).view(cls)
-        frame.columns = np.array(columns, dtype=object)
-        return frame
-
-
-def test_names_of_columns_are_kept_and_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "sklearn.utils.validation._get_feature_names",
-        lambda x: getattr(x, "columns", None),
-    )
-    x = cloud(d=2)
-    got = KMeans(3, random_state=0).fit(Frame(x, ["width", "height"]))
-    got.save(tmp_path / "k.json")
-    for each in (got, KMeans.load(tmp_path / "k.json")):
-        assert list(each.feature_names_in_) == ["width", "height"]
-        each.predict(Frame(x, ["width", "height"]))
-        with pytest.raises(ValueError, match="feature names"):
-            each.predict(Frame(x, ["height", "width"]))
 
 
 def peak(n, **options):
@@ -925,42 +854,6 @@ def equal(one, other):
     assert names[0] == names[1]
 
 
-STATES = [5, np.int64(5), np.random.RandomState(5)]
-
-
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"dtype": np.float32},
-        {"init": cloud()[:3], "tol": np.float32(1e-6)},
-        {"init": "random", "n_init": np.int64(2)},
-    ],
-)
-def test_what_is_loaded_equals_what_was_saved(state, options, tmp_path):
-    path = tmp_path / "k.json"
-    got = fitted(state, **options)
-    got.save(path)
-    again = KMeans.load(str(path))
-    equal(again, got)
-    for name, value in got.get_params().items():
-        if name != "random_state":
-            np.testing.assert_array_equal(getattr(again, name), value)
-    assert [file.name for file in tmp_path.iterdir()] == ["k.json"]
-    for each in (got, again):
-        each.fit(cloud(1))
-    equal(again, got)
-
-
-def test_pickles_and_clones():
-    got = fitted()
-    equal(pickle.loads(pickle.dumps(got)), got)
-    bare = clone(got)
-    assert bare.get_params() == got.get_params()
-    assert not [name for name in vars(bare) if name.endswith("_")]
-
-
 def test_a_start_that_is_a_function_cannot_be_saved(tmp_path):
     def start(x, k, random_state):
         return x[:k]
@@ -969,71 +862,6 @@ def test_a_start_that_is_a_function_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match="init must be a name or centres"):
         got.save(tmp_path / "k.json")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_new_file_takes_the_place_of_the_old(tmp_path):
-    path = tmp_path / "k.json"
-    path.write_text("something else")
-    got = fitted()
-    got.save(path)
-    equal(KMeans.load(path), got)
-
-
-def broken():
-    """Return files that `save` did not write."""
-    good = {
-        "format": "emlib KMeans 1",
-        "options": {},
-        "dtype": "float64",
-        "centres": [[0.0, 1.0], [2.0, 3.0]],
-        "labels": "AAAAAAEAAAA=",
-        "history": [1.0],
-        "n_iter": 3,
-        "converged": True,
-        "names": None,
-    }
-    wrong = {
-        "format": "emlib CoinMixture 1",
-        "options": {"n_components": 3},
-        "dtype": "object",
-        "centres": [[0.0, float("nan")], [2.0, 3.0]],
-        "labels": "BAAAAA==",
-        "history": [],
-        "n_iter": float("inf"),
-    }
-    files = {name: {**good, name: wrong[name]} for name in wrong}
-    files |= {
-        "flat": {**good, "centres": [1.0]},
-        "cut labels": {**good, "labels": "AAA="},
-        "no base": {**good, "labels": "?"},
-    }
-    files |= {f"no {name}": {**good} for name in good}
-    for name in good:
-        del files[f"no {name}"][name]
-    files |= {"list": [1, 2], "null": None, "number": 3}
-    texts = {name: json.dumps(files[name]).encode() for name in files}
-    texts["whole"] = json.dumps(good).encode()
-    texts["cut"] = texts["whole"][:-9]
-    texts["empty"] = b""
-    texts["deep"] = b"[" * 100_000
-    texts["pickle"] = pickle.dumps(fitted())
-    return texts
-
-
-@pytest.mark.parametrize("name", broken())
-def test_a_file_of_another_kind_is_refused_in_words(name, tmp_path):
-    path = tmp_path / "k.json"
-    path.write_bytes(broken()[name])
-    if name == "whole":
-        assert KMeans.load(path).labels_.tolist() == [0, 1]
-        return
-    with pytest.raises(ValueError, match=r"k.json must be.*Save .* again"):
-        KMeans.load(path)
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        KMeans.load(tmp_path / "nowhere.json")
 
 
 # --- scikit-learn's own checks

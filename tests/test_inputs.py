@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-import json
-import os
 import pickle
 import warnings
 from functools import cache, partial
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -444,30 +441,6 @@ def test_bad_questions_are_refused_in_words(name, ask, message):
         ask(mixture)
 
 
-@pytest.mark.parametrize(
-    "ask",
-    [
-        "predict",
-        "predict_proba",
-        "score",
-        "score_samples",
-        "bic",
-        "aic",
-        "icl",
-    ],
-)
-def test_an_unfitted_mixture_says_so(ask, tmp_path):
-    mixture = GaussianMixture()
-    for question in (
-        lambda: getattr(mixture, ask)(X),
-        mixture.sample,
-        lambda: mixture.save(tmp_path / "mixture.json"),
-    ):
-        with pytest.raises(NotFittedError, match=r"GaussianMixture.*'fit'"):
-            question()
-    assert not list(tmp_path.iterdir())
-
-
 def test_sparse_rows_and_matrices_are_refused_with_a_remedy():
     mixture = fit()
     for ask in (mixture.fit, mixture.partial_fit, mixture.predict):
@@ -846,38 +819,6 @@ def test_a_nan_row_counts_as_nan_even_with_weight_0():
 # --- names of columns
 
 
-class Frame(np.ndarray):
-    """An array with names of columns: no data frames are installed."""
-
-    def __new__(cls, values, columns):
-        frame = np.asarray(values).view(cls)
-        frame.columns = np.array(columns, dtype=object)
-        return frame
-
-
-def test_names_of_columns_are_kept_compared_and_forgotten(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(
-        "sklearn.utils.validation._get_feature_names",
-        lambda x: getattr(x, "columns", None),
-    )
-    mixture = fit(Frame(X, ["width", "height"]))
-    mixture.save(tmp_path / "mixture.json")
-    again = GaussianMixture.load(tmp_path / "mixture.json")
-    for each in (mixture, again):
-        assert list(each.feature_names_in_) == ["width", "height"]
-        each.predict(Frame(X, ["width", "height"]))
-        with pytest.raises(ValueError, match=r"(?s)feature names.*order"):
-            each.predict(Frame(X, ["height", "width"]))
-        with pytest.raises(ValueError, match=r"(?s)feature names.*weight"):
-            each.score(Frame(X, ["width", "weight"]))
-        with pytest.warns(UserWarning, match="does not have valid feature"):
-            each.predict(X)
-    mixture.fit(X)
-    assert not hasattr(mixture, "feature_names_in_")
-
-
 # --- a fit and what was there before it
 
 
@@ -1035,90 +976,6 @@ def test_pickles_copies_and_clones():
     assert not hasattr(bare, "means_")
     table = clone(GaussianMixture(2, init_params=EVEN, prior=(2, EYE)))
     same(table.fit(X), fit(init_params=EVEN, prior=(2, EYE)))
-
-
-@pytest.mark.parametrize("kind", TYPES)
-def test_what_is_loaded_equals_what_was_saved(kind, tmp_path):
-    path = tmp_path / "mixture.json"
-    for options in (
-        given(kind),
-        {"covariance_type": kind, "prior": (3, EYE), "tol": "auto"},
-        {"covariance_type": kind, "init_params": EVEN},
-        {"covariance_type": kind, "random_state": np.random.RandomState(1)},
-    ):
-        mixture = fit(**options)
-        mixture.save(path)
-        again = GaussianMixture.load(str(path))
-        for name, value in vars(mixture).items():
-            if name.endswith("_"):
-                np.testing.assert_array_equal(getattr(again, name), value)
-        np.testing.assert_array_equal(
-            again.sample(5)[0], mixture.sample(5)[0]
-        )
-        again.set_params(warm_start=True).fit(X)
-    assert [file.name for file in tmp_path.iterdir()] == ["mixture.json"]
-
-
-@cache
-def written(folder):
-    """Return the text of a file that `save` wrote."""
-    fit().save(Path(folder) / "mixture.json")
-    return (Path(folder) / "mixture.json").read_text()
-
-
-def broken(text):
-    """Return the texts of files that `save` did not write."""
-    record = json.loads(text)
-    wrong = {
-        "format": "emlib CoinMixture 1",
-        "options": {"n_clusters": 3},
-        "type": "round",
-        "weights": [1.0],
-        "means": [[0.0, NAN], [1.0, 1.0]],
-        "covariances": [EYE.tolist(), (-EYE).tolist()],
-        "history": [],
-        "n_iter": INF,
-    }
-    files = {name: {**record, name: wrong[name]} for name in wrong}
-    for name in record:
-        files[f"no {name}"] = {k: v for k, v in record.items() if k != name}
-    files |= {"list": [1], "null": None}
-    texts = {
-        name: json.dumps(file).encode() for name, file in files.items()
-    }
-    texts["half"] = text[: len(text) // 2].encode()
-    texts["empty"] = b""
-    texts["deep"] = b"[" * 100_000
-    texts["pickle"] = pickle.dumps(fit())
-    return texts
-
-
-def test_a_file_of_another_kind_is_refused_in_words(tmp_path):
-    for name, text in broken(written(str(tmp_path))).items():
-        path = tmp_path / f"{name}.json"
-        path.write_bytes(text)
-        with pytest.raises(
-            ValueError, match=r"(?s)\.json must be a whole.*Save .* again"
-        ):
-            GaussianMixture.load(path)
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        GaussianMixture.load(tmp_path / "nowhere.json")
-
-
-def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "mixture.json"
-    mixture = fit()
-    mixture.save(path)
-    before = path.read_bytes()
-
-    def full(*_):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        mixture.save(path)
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["mixture.json"]
 
 
 # --- threads

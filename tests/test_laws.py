@@ -387,3 +387,20 @@ def test_a_collapse_breaks_a_law_and_not_the_check(seed):
 def test_the_same_seed_measures_the_same():
     model, x, start, _ = case("coins", 3)
     assert check(model, x, start) == check(model, x, start)
+
+
+@pytest.mark.parametrize("name", GAUSSIANS)
+@pytest.mark.parametrize("seed", range(2))
+def test_with_a_prior_the_laws_are_those_of_the_objective(seed, name):
+    _, x, start, rng = blobs(name, seed, 2, 2)
+    prior = gaussians.Prior(9.0, 4 * np.eye(2))
+    model = gaussians.Model(name, prior=prior)
+    assert broken(model, x, start, rng) == set()
+
+    class Silent(gaussians.Model):
+        log_prior = None  # it believes, and does not say what
+
+        def maximise(self, statistics, previous=None):
+            return model.maximise(statistics, previous)
+
+    assert "stationary" in broken(Silent(name), x, start, rng)

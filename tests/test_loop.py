@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
+import subprocess
 import sys
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -16,7 +19,17 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import binom, poisson
 
-from emlib import coins, datasets, em, fit, loop, sweep
+from emlib import (
+    coins,
+    datasets,
+    em,
+    fit,
+    gaussians,
+    gaussians_missing,
+    kmeans,
+    loop,
+    sweep,
+)
 from emlib.bound import Posterior, bound, normalise
 from emlib.loop import Block, Labels
 
@@ -497,3 +510,177 @@ def test_a_fault_in_a_block_reaches_the_caller(mapper):
         for model in (FIXED, Metered(FIXED)):
             with pytest.raises(FloatingPointError, match="row 1"):
                 sweep(model, blocks, certain, run)
+
+
+def test_labels_and_a_bare_array_are_the_same_start():
+    x, _, rng = random_coins(1)
+    resp = rng.dirichlet(np.ones(3), size=len(x))
+    bare, labels = (
+        islice(em(coins.Model(), x, start), 4)
+        for start in (resp, Labels(resp))
+    )
+    for one, other in zip(bare, labels, strict=True):
+        assert one.turn == other.turn
+        assert one.bound == other.bound
+        np.testing.assert_array_equal(one.params.means, other.params.means)
+        np.testing.assert_array_equal(one.resp, other.resp)
+
+
+class Recorder:
+    """Hand everything on to a model, and keep what the M-step was given."""
+
+    def __init__(self, model):
+        self.model, self.given, self.said = model, [], []
+
+    def e_step(self, x, params):
+        self.said.append(self.model.e_step(x, params))
+        return self.said[-1]
+
+    def summarise(self, x, posterior, multiplicity=None):
+        self.given.append(posterior)
+        return self.model.summarise(x, posterior, multiplicity)
+
+    def maximise(self, statistics, previous=None):
+        return self.model.maximise(statistics, previous)
+
+
+def blob_case(kind):
+    """Return a model of this kind, rows, and responsibilities."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(30, 2)) + rng.choice([0.0, 3.0], size=(30, 1))
+    if kind == "missing":
+        x[3, 0] = x[17, 1] = np.nan
+        return gaussians_missing.Model(), x
+    if kind == "coins":
+        return coins.Model(), rng.integers(1, 9, size=(30, 2))
+    if kind == "k-means":
+        return kmeans.Model(), x
+    return gaussians.Model(), x
+
+
+@pytest.mark.parametrize("kind", ["coins", "full", "k-means", "missing"])
+def test_summarise_is_handed_what_the_e_step_said(kind):
+    model, x = blob_case(kind)
+    resp = np.eye(2)[np.arange(30) % 2]  # (n, k)
+    recorder = Recorder(model)
+    labels = Labels(0.8 * resp + 0.1)
+    for step in islice(em(recorder, x, labels), 3):
+        assert np.isfinite(step.bound)
+    assert recorder.given[0] is labels
+    assert len(recorder.given) == len(recorder.said) == 3
+    for given, said in zip(recorder.given[1:], recorder.said, strict=False):
+        assert given is said
+    recorder.given.clear()
+    sweep(recorder, [x[:15], x[15:]], step.params)
+    assert recorder.given == recorder.said[-2:]
+
+
+def short_by_the_bound():
+    """Return a fit with a prior at which the bound pauses on its way."""
+    rng = np.random.default_rng(0)
+    n = rng.integers(12, 40)
+    x = rng.normal(size=(n, 1)) + rng.choice([0, 2.0], size=(n, 1))
+    dof = float(rng.choice([0.0, 2.0, 5.0, 10.0]))
+    size = float(rng.choice([0.01, 0.1, 1.0, 5.0, 20.0]))
+    prior = gaussians.Prior(dof, size * np.eye(1))
+    start = Labels(rng.dirichlet(np.ones(2), size=n))
+    return gaussians.Model(prior=prior), x, start
+
+
+@pytest.mark.equation("eq-loop-stop")
+def test_with_a_prior_the_objective_says_when_to_stop(monkeypatch):
+    model, x, start = short_by_the_bound()
+    result = fit(model, x, start, tol=1e-3)
+    changes = np.abs(np.diff(result.objectives))
+    assert result.converged
+    assert changes[-1] <= 1e-3 < changes[:-1].min()
+    monkeypatch.setattr(loop.Step, "objective", loop.Step.bound)
+    early = fit(model, x, start, tol=1e-3)
+    # The old rule said it had converged, some nats too early.
+    assert early.converged
+    there = early.history[-1] + model.log_prior(early.params)
+    assert result.objectives[-1] > there + 4
+
+
+@pytest.mark.parametrize("prior", [None, 0.0, 6.0])
+def test_objectives_are_the_history_and_the_prior(prior):
+    _, x = blob_case("full")
+    belief = None if prior is None else gaussians.Prior(prior, np.eye(2))
+    model = gaussians.Model(prior=belief)
+    start = Labels(np.eye(2)[np.arange(30) % 2] * 0.8 + 0.1)
+    result = fit(model, x, start, max_turns=9, tol=-1.0)
+    steps = list(islice(em(model, x, start), 9))
+    assert len(result.objectives) == len(result.history) == 9
+    for one, bound_, step in zip(
+        result.objectives, result.history, steps, strict=True
+    ):
+        assert one == bound_ + model.log_prior(step.params)
+        assert (one == bound_) == (prior is None)
+
+
+class Slow(coins.Model):
+    """A model whose E-step takes 50 ms, in which others may run."""
+
+    def e_step(self, x, params):
+        time.sleep(0.05)
+        return super().e_step(x, params)
+
+
+def test_the_e_steps_of_several_threads_do_not_wait_for_each_other():
+    def five(_):
+        return [step.bound for step in islice(em(Slow(), TABLE, START), 5)]
+
+    times = []
+    for _ in range(3):  # a busy machine may be late once
+        begin = time.perf_counter()
+        with ThreadPoolExecutor(4) as pool:
+            assert len(set(map(tuple, pool.map(five, range(4))))) == 1
+        times.append(time.perf_counter() - begin)
+    # One after the other they would take a second.
+    assert min(times) < 0.6
+
+
+FORKED = """
+import os, threading, time
+import numpy as np
+from emlib import coins
+from emlib.loop import Step
+
+class Held(coins.Model):
+    def e_step(self, x, params):
+        begun.set()
+        free.wait(30)
+        return super().e_step(x, params)
+
+begun, free = threading.Event(), threading.Event()
+x, fair = np.array([[5, 5], [9, 1]]), np.array([0.5, 0.5])
+params = coins.Params(fair, np.array([0.6, 0.5]))
+held = Step(0, params, Held(), x, None)
+other = threading.Thread(target=lambda: held.bound)
+other.start()
+begun.wait(30)
+child = os.fork()
+if child == 0:
+    said = Step(0, params, coins.Model(), x, None).bound
+    os._exit(0 if np.isfinite(said) else 1)
+for _ in range(200):
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done:
+        break
+    time.sleep(0.05)
+else:
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    status = -1
+free.set()
+other.join()
+raise SystemExit(0 if status == 0 else 1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_forked_child_does_not_wait_for_a_thread_it_has_not():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED], timeout=60
+    )
+    assert done.returncode == 0

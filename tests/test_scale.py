@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from emlib import coins, em, fit, scale, squarem, sweep
+from emlib import coins, em, fit, gaussians, scale, squarem, sweep
+from emlib.loop import Labels
 from emlib.scale import InBlocks, blocks, thread_map
 
 SEEDS = range(2)
@@ -228,3 +229,21 @@ def test_blocks_of_a_model_without_one_pass_are_the_loop_too():
     parts = blocks(x, times, 5)
     other = fit(InBlocks(TwoSteps()), parts, begin, max_turns=20)
     np.testing.assert_allclose(other.history, one.history, rtol=1e-12)
+
+
+@pytest.mark.parametrize("loop", [em, squarem])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_blocked_model_has_the_prior_of_its_model(seed, loop):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(40, 2)) + rng.choice([0.0, 3.0], size=(40, 1))
+    prior = gaussians.Prior(5.0, np.eye(2))
+    model = gaussians.Model(prior=prior)
+    resp = rng.dirichlet(np.ones(2), size=40)  # (n, k)
+    begin = next(em(model, x, Labels(resp))).params
+    whole = loop(model, x, begin)
+    parts = loop(InBlocks(model), blocks(x, size=9), begin)
+    for one, other in islice(zip(whole, parts, strict=True), 5):
+        assert one.objective == one.bound + model.log_prior(one.params)
+        assert other.objective == pytest.approx(one.objective, rel=1e-11)
+        assert other.objective != other.bound
+    assert InBlocks(coins.Model()).log_prior(None) == 0.0

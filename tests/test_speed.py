@@ -8,11 +8,12 @@ from itertools import islice, product
 
 import numpy as np
 import pytest
+from jaxtyping import config
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 from scipy.stats import beta, binom
 
-from emlib import coins, datasets, em, laws, speed, squarem
+from emlib import coins, datasets, em, gaussians, laws, speed, squarem
 from emlib.loop import Labels, Step, next_turn
 
 SEEDS = range(5)
@@ -51,9 +52,11 @@ class Metered:
         self.model, self.calls = model, Counter()
 
     def __getattr__(self, name):
+        method = getattr(self.model, name)
+
         def call(*arguments, **named):
             self.calls[name] += 1
-            return getattr(self.model, name)(*arguments, **named)
+            return method(*arguments, **named)
 
         return call
 
@@ -531,3 +534,99 @@ def test_log_evidence_plus_log_prior_rises(seed, learn):
         ]
     )
     assert np.diff(goals).min() > -1e-12
+
+
+class Own(Exception):  # noqa: N818
+    """What a model may raise, and nobody has heard of."""
+
+
+@pytest.mark.equation("eq-speed-guard")
+@pytest.mark.parametrize("fault", [ValueError, OverflowError, Own])
+@pytest.mark.parametrize("where", ["pack", "unpack", "e_step", "log_prior"])
+def test_whatever_a_leap_raises_two_plain_turns_stand(where, fault):
+    class Fragile(coins.Model):
+        """It fails at parameters that no turn has led to, and in `pack`."""
+
+        def unpack(self, vector, like):
+            if where == "unpack":
+                raise fault("no such vector")
+            params = super().unpack(vector, like)
+            return params._replace(means=params.means.astype(np.longdouble))
+
+        def pack(self, params):
+            if where == "pack":
+                raise fault("no vector")
+            return super().pack(params)
+
+        def e_step(self, x, params):
+            self.leapt("e_step", params)
+            return super().e_step(x, params)
+
+        def log_prior(self, params):
+            self.leapt("log_prior", params)
+            return 0.0
+
+        def leapt(self, name, params):
+            if where == name and params.means.dtype == np.longdouble:
+                raise fault("where no turn has led")
+
+    config.update("jaxtyping_disable", True)  # long doubles are marks here
+    steps = list(islice(squarem(Fragile(), TABLE, START), 4))
+    config.update("jaxtyping_disable", False)
+    plain = list(islice(em(FREE, TABLE, START), 7))
+    assert [step.turn for step in steps] == [0, 2, 4, 6]
+    for step in steps:
+        assert apart(step.params, plain[step.turn].params) == 0
+
+
+@pytest.mark.parametrize("fault", [ValueError, FloatingPointError, Own])
+@pytest.mark.parametrize("turn", [1, 2, 3])
+@pytest.mark.parametrize("where", ["e_step", "summarise", "maximise"])
+def test_what_a_plain_turn_raises_reaches_the_caller(where, turn, fault):
+    calls = Counter()
+
+    class Fails(coins.Model):
+        def __getattribute__(self, name):
+            if name == where:
+                calls[name] += 1
+                if calls[name] >= turn:
+                    raise fault("in a plain turn")
+            return super().__getattribute__(name)
+
+        pack = unpack = None  # every leap is refused
+
+    steps = islice(squarem(Fails(), TABLE, START), 4)
+    with pytest.raises(fault, match="in a plain turn"):
+        sum(step.objective for step in steps)
+
+
+def small_blobs(seed):
+    """Return a few points of two overlapping blobs, and a start."""
+    rng = np.random.default_rng(seed)
+    d, n = 1 + seed % 2, 8 + seed % 7
+    x = rng.normal(size=(n, d)) + rng.choice([0.0, 2.0], size=(n, 1))
+    return x, Labels(rng.dirichlet(np.ones(2), size=n)), d
+
+
+@pytest.mark.equation("eq-speed-guard")
+@pytest.mark.parametrize("firm", [None, 0.0, 2.0])
+def test_of_many_small_fits_none_ends_unnamed_and_none_falls(firm):
+    config.update("jaxtyping_disable", True)  # they cost more than a turn
+    ends = Counter()
+    for seed in range(150 if firm is None else 75):
+        x, start, d = small_blobs(seed)
+        prior = None if firm is None else gaussians.Prior(firm, np.eye(d))
+        model, heights = gaussians.Model(prior=prior), []
+        try:
+            for step in islice(squarem(model, x, start), 12):
+                heights.append(step.objective)
+            ends["reached"] += 1
+        except FloatingPointError as error:  # a Collapse is one of them
+            ends["named" if "component" in str(error) else "other"] += 1
+        # Sums of a dozen terms; near a collapse some of them are large.
+        size = 1 + np.abs(heights).max(initial=0)
+        assert np.diff(heights).min(initial=0) > -1e-9 * size
+    config.update("jaxtyping_disable", False)
+    assert ends["reached"] > 50
+    assert not ends["other"]
+    assert firm is None or ends["named"] == 0
