@@ -466,7 +466,7 @@ class Model(gaussians.Model):
         """
         return Posterior(*normalise(self.log_joint(x, params)), params)
 
-    def summarise(  # type: ignore[override]
+    def summarise(
         self,
         x: Points,
         posterior: Any,
