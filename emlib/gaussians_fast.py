@@ -550,6 +550,9 @@ class Featured:
     def __len__(self) -> int:
         return len(self.x)
 
+    def __getitem__(self, some: Any) -> Any:
+        return self.x[some]
+
 
 def features(x: Any, kind: Any, scratch: Any = None) -> Features:
     r"""Return what the log joint is linear in, one column a point.

@@ -10,6 +10,7 @@ import numpy as np
 
 from emlib import gaussians, gaussians_fast, gaussians_missing
 from emlib.gaussians import Collapse
+from emlib.gaussians_fast import Featured
 from emlib.loop import Step
 from emlib.scale import Standardised
 from emlib.shapes import PerComponent, PerPoint, Vector
@@ -49,6 +50,11 @@ class _Keeping:
 class InOnePass(_Keeping, gaussians_fast.Model):
     """Gaussians in the form to run."""
 
+    def log_evidence(self, x: Any, params: Any) -> PerPoint:
+        """Return the log evidence of each row of a block, (n,)."""
+        rows = x.x if isinstance(x, Featured) else x
+        return self.e_step(np.asarray(rows), params).log_evidence
+
 
 @dataclass(frozen=True)
 class FillingHoles(_Keeping, gaussians_missing.Model):
@@ -65,6 +71,10 @@ class FillingHoles(_Keeping, gaussians_missing.Model):
         found = super().e_step(np.asarray(x), params)
         evidence = found.log_evidence + _unseen(x)  # (n,)
         return found._replace(log_evidence=evidence)
+
+    def log_evidence(self, x: Standardised, params: Any) -> PerPoint:
+        """Return the log evidence of each row of a block, (n,)."""
+        return self.e_step(x, params).log_evidence
 
     def expect(self, x: Any, params: Any, multiplicity: Any = None) -> Any:
         """Return the statistics and the bound of a block."""
@@ -139,10 +149,10 @@ def _worst_row(step: Step, params: Any) -> Vector:
     model: Any = step.model
     worst, row = np.inf, params.means[0]
     for x, _ in step.x:
-        evidence = model.model.e_step(x, params).log_evidence  # (n,)
+        evidence = model.model.log_evidence(x, params)  # (n,)
         if evidence.min() < worst:
-            worst = float(evidence.min())
-            row = np.asarray(x[evidence.argmin() :][:1])[0]  # (d,)
+            worst, n = float(evidence.min()), int(evidence.argmin())
+            row = np.asarray(x[n : n + 1])[0]  # (d,)
     found: Vector = row
     return found
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from emlib import coins, em, fit, gaussians, laws
-from emlib.loop import Labels
-from emlib.scale import Block, InBlocks
+from emlib.loop import Block, Labels
+from emlib.scale import InBlocks
 
 SEEDS = range(3)
 EMISSIONS = ["coins", "full", "tied", "diag", "spherical"]
