@@ -173,13 +173,11 @@ def link_findings(site: Site, page: str) -> Iterator[Finding]:
 
 
 def path_problem(site: Site, page: str, path: str) -> str | None:
-    if page == NOT_FOUND:
-        relative = path and not path.startswith("/")
-        return (
-            "a relative path, lost under a deep address"
-            if relative
-            else None
-        )
+    if page == NOT_FOUND and path:
+        if not path.startswith("/"):
+            return "a relative path, lost under a deep address"
+        below = path.startswith(PREFIX)
+        return None if below else f"not below {PREFIX}"
     if path.startswith("/"):
         return "an absolute path, lost under a prefix and from a file"
     target = resolve(page, path)

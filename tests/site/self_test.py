@@ -716,7 +716,7 @@ def command_trials() -> Iterator[Trial]:
     for name, arguments, settings, code, pattern in [
         ("a faulty site fails", ("faulty",), {}, 1, line),
         ("a site below its host", ("below",), BELOW, 0, "; 0 outside"),
-        ("links to the host", ("sound",), BELOW, 1, "leads to nothing"),
+        ("links to the host", ("sound",), BELOW, 1, "not below /x/$"),
         ("no folder", ("absent",), {}, 2, "run `make book`"),
         ("no such page", ("sound", "--page", "x"), {}, 2, "is named x"),
         ("no browser", ("sound",), bare, 0, "were skipped$"),
