@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from emlib import coins, starts
+from emlib import starts
 from emlib.bound import Posterior, entropy
 from emlib.estimators.checks import (
     check,
@@ -30,6 +30,8 @@ from emlib.estimators.checks import (
 )
 from emlib.estimators.records import plain, read, write
 from emlib.loop import Labels, Step, em, next_turn
+from emlib.models import coins
+from emlib.one_pass import coins as one_pass
 from emlib.scale import InBlocks, blocks, threads
 from emlib.shapes import Counts, PerComponent, PerPoint, Table
 from emlib.speed import cycle
@@ -565,7 +567,7 @@ class CoinMixture(DensityMixin, BaseEstimator):
         return _Totals(*total.tolist())
 
 
-class _Keeping(coins.Model):
+class _Keeping(one_pass.Model):
     """Coins of which one without credit keeps its chance of heads.
 
     No chance of heads is better than another for it, and its weight, where

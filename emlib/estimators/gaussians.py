@@ -22,12 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from emlib import (
-    gaussians,
-    gaussians_fast,
-    gaussians_missing,
-    starts,
-)
+from emlib import starts
 from emlib.bound import Posterior, entropy
 from emlib.estimators.checks import (
     check,
@@ -41,9 +36,11 @@ from emlib.estimators.checks import (
 )
 from emlib.estimators.kmeans import KMeans
 from emlib.estimators.records import plain, read, write
-from emlib.gaussians import Collapse
-from emlib.gaussians_fast import Unit
 from emlib.loop import Labels, Step, next_turn
+from emlib.models import gaussians, missing
+from emlib.models.covariances import COVARIANCES, Collapse, is_definite
+from emlib.one_pass import gaussians as one_pass
+from emlib.one_pass.gaussians import Unit
 from emlib.scale import InBlocks, blocks, threads
 from emlib.shapes import Matrix, PerPoint, Points, Table, Vector
 from emlib.speed import cycle
@@ -110,8 +107,6 @@ class _Run(NamedTuple):
 class _Keeping:
     """What keeps a component without a point as it was."""
 
-    covariance_type: str
-
     def maximise(self, statistics: Any, previous: Any = None) -> Any:
         """Return the parameters at which the expected log joint peaks."""
         base: Any = super()
@@ -122,8 +117,7 @@ class _Keeping:
         filled = replace(statistics, counts=counts)
         found = base.maximise(filled, previous)
         live = np.where(dead, 0, statistics.counts)  # (k,)
-        if self.covariance_type != "tied":  # what all share moves on
-            found = _held(found, previous, np.flatnonzero(dead))
+        found = found.with_own_of(previous, np.flatnonzero(dead))
         means = np.where(dead[:, None], previous.means, found.means)
         return found._replace(weights=live / live.sum(), means=means)
 
@@ -139,7 +133,7 @@ class _Quiet(KMeans):
 
 
 @dataclass(frozen=True)
-class _Fast(_Keeping, gaussians_fast.Model):
+class _Fast(_Keeping, one_pass.Model):
     """Gaussians in the fast form; features of few points may be held."""
 
     held: Any = None
@@ -153,8 +147,8 @@ class _Fast(_Keeping, gaussians_fast.Model):
 def _holding(model: Any, parts: list[Any]) -> Any:
     """Return the model, with the features of all points if few."""
     (x, _), d = parts[0], len(model.unit.scale)
-    kind = gaussians.KINDS[model.covariance_type]
-    rows = gaussians_fast.PARTS[kind].rows(d) + d + 1
+    kind = COVARIANCES[model.covariance_type]
+    rows = kind.n_quadratics(d) + d + 1
     fits = x.itemsize * len(x) * rows <= COPIED
     if len(parts) > 1 or not fits or not isinstance(model, _Fast):
         return model
@@ -164,7 +158,7 @@ def _holding(model: Any, parts: list[Any]) -> Any:
 
 
 @dataclass(frozen=True)
-class _Filling(_Keeping, gaussians_missing.Model):
+class _Filling(_Keeping, missing.Model):
     """Gaussians of points with holes, in the unit of z."""
 
     unit: Any = None
@@ -175,7 +169,7 @@ class _Filling(_Keeping, gaussians_missing.Model):
 
     def e_step(  # type: ignore[override]
         self, x: Points, params: Any
-    ) -> gaussians_missing.Posterior:
+    ) -> missing.Posterior:
         """Return the posterior; the evidence is that of whole points."""
         said = super().e_step(x, params)
         evidence = said.log_evidence + self.unseen(x)  # (n,)
@@ -195,7 +189,7 @@ class _Filling(_Keeping, gaussians_missing.Model):
 
     def expect(self, x: Any, params: Any, multiplicity: Any = None) -> Any:
         """Return the statistics and the bound of a block."""
-        gaussians_fast.precisions(params)  # which names what collapsed
+        one_pass.precisions(params)  # which names what collapsed
         z = _z(x, self.unit)  # (n, d)
         found, bound = super().expect(z, params, multiplicity)
         times = np.ones(len(x)) if multiplicity is None else multiplicity
@@ -455,7 +449,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         if first:
             if any(part is None for part in self._given(X.shape[1])):
                 check_enough(int(self.n_components), len(rows.x))
-            column = _column(rows, self.covariance_type == "spherical")
+            column = _column(rows, COVARIANCES[self.covariance_type])
             model = self._model(rows, column)
             params = self._settled(rows, column, model, self._rng())
             stream = _Stream(column, model, params, None, 0, 0.0)
@@ -497,7 +491,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         params = model.maximise(moments.scaled(seen), step.params)
         after = Step(batches, params, step.model, step.x, None)
         try:
-            gaussians_fast.precisions(params)
+            one_pass.precisions(params)
         except Collapse:
             after = self._sound(after, step, model, notes)
         for note in dict.fromkeys(notes):
@@ -657,18 +651,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         check(whole(n_samples, 1), "n_samples", rule, n_samples)
         state = check_random_state(self.random_state)
         times = state.multinomial(n_samples, self.weights_)  # (k,)
-        params = self._params()
-        matrices = isinstance(params, gaussians.Full | gaussians.Tied)
-        shapes = params.matrices() if matrices else params.covariances
-        drawn = [
-            state.multivariate_normal(mean, shape, int(size), "ignore")
-            if matrices
-            else mean
-            + state.standard_normal((size, len(mean))) * np.sqrt(shape)
-            for mean, shape, size in zip(
-                self.means_, shapes, times, strict=True
-            )
-        ]
+        drawn = self._params().draw(times, state)
         return np.vstack(drawn), np.repeat(np.arange(len(times)), times)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -734,7 +717,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         parts = _parts(rows, int(self.n_components))
         runs, rng = [], self._rng()
         with threads(len(parts)) as mapper:
-            column = _column(rows, self.covariance_type == "spherical")
+            column = _column(rows, COVARIANCES[self.covariance_type])
             model = self._model(rows, column, os.cpu_count() or 1)
             before = self._before(rows) if again else None
             for number in range(1 if again else int(self.n_init)):
@@ -834,7 +817,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         rule = "(dof, scale), dof at least 0 and scale a positive definite "
         rule += f"matrix of shape ({d}, {d})"
         matrix = numbers("prior", rule, matrix)
-        kept = _is_size(dof) and _is_spread(matrix, d)
+        kept = _is_size(dof) and is_definite(matrix, d)
         check(kept, "prior", rule, self.prior)
         return gaussians.Prior(float(dof), matrix / scale / scale[:, None])
 
@@ -847,7 +830,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     ) -> Any:
         """Return a start in the unit of z: drawn, and what was given."""
         given = self._given(rows.x.shape[1])
-        kind = gaussians.KINDS[self.covariance_type]
+        kind = COVARIANCES[self.covariance_type]
         if not any(part is None for part in given):
             return _reachable(column.unit.into(kind(*given)))
         resp = self._responsibilities(rows, column, rng)
@@ -897,29 +880,19 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def _inverse(self, precisions: Any, k: int, d: int) -> Any:
         """Return the covariances of the given precisions, or raise."""
-        kind = self.covariance_type
-        matrices = kind in ("full", "tied")
-        shapes = {"full": (k, d, d), "tied": (d, d), "diag": (k, d)}
-        shape = shapes.get(kind, (k,))
+        kind = COVARIANCES[self.covariance_type]
+        shape = kind.shape_of(k, d)
         kept = precisions.shape == shape and np.isfinite(precisions).all()
         rule = f"finite numbers of shape {shape}"
         check(kept, "precisions_init", rule, self.precisions_init)
-        if not matrices:
-            rule = "positive, at least 1e-300"
-            kept = (precisions >= 1e-300).all()
-            check(kept, "precisions_init", rule, self.precisions_init)
-            return 1 / precisions
-        for index, matrix in enumerate(precisions.reshape(-1, d, d)):
-            if not _is_spread(matrix, d):
-                raise ValueError(
-                    "precisions_init must hold symmetric, positive "
-                    f"definite matrices; number {index} is not. Invert "
-                    "covariances with np.linalg.inv."
-                )
-        covariances = np.linalg.inv(precisions)
+        try:
+            kind.check_precisions(precisions)
+        except ValueError as fault:
+            raise ValueError(f"precisions_init {fault}") from None
+        covariances = kind.inverted(precisions)
         kept, rule = np.isfinite(covariances).all(), "at least 1e-300"
         check(kept, "precisions_init", rule, self.precisions_init)
-        return (covariances + np.swapaxes(covariances, -1, -2)) / 2
+        return covariances
 
     def _responsibilities(
         self, rows: _Rows, column: _Column, rng: np.random.Generator
@@ -927,7 +900,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """Yield a start's responsibilities, block by block."""
         k, drawn = int(self.n_components), rows.start is None
         how = self.init_params if drawn else "given"
-        kind = gaussians.KINDS[self.covariance_type]
+        kind = COVARIANCES[self.covariance_type]
         if how not in ("random", "given"):
             centres = _centres(rows, column.unit, k, how, rng)  # (k, d)
         begin = 0
@@ -996,7 +969,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             "fewer components, another start, a larger reg_covar or a "
             "prior."
         )
-        held = _held(step.params, before.params, [component])
+        held = step.params.with_covariances_of(before.params, [component])
         return replace(step, params=held)
 
     def _stops(
@@ -1071,10 +1044,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         self.weights_, self.means_, self.covariances_ = params
         self._fitted_type = type(params).__name__.lower()
-        inverse, _, self.precisions_ = gaussians_fast.precisions(params)
-        if self._fitted_type in ("full", "tied"):
-            inverse = np.swapaxes(inverse, -1, -2).copy()
-        self.precisions_cholesky_ = inverse
+        roots, _, self.precisions_ = one_pass.precisions(params)
+        self.precisions_cholesky_ = params.precisions_cholesky(roots)
 
     def _remember(self, run: _Run, model: Any, size: float) -> None:
         """Set the fitted attributes."""
@@ -1105,7 +1076,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """Warn where the regularisation is much of a fitted variance."""
         reg = np.broadcast_to(model.reg_covar, column.variances.shape)
         params = column.unit.into(self._params())
-        shares = _shares(params, reg)  # (k,)
+        shares = params.floor_shares(reg)  # (k,)
         large = np.flatnonzero(shares > 0.01).tolist()
         if large:
             worst = int(np.argmax(shares))
@@ -1121,7 +1092,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def _recall(self, record: Any) -> GaussianMixture:
         """Set the fitted attributes from a file, or raise."""
-        kind = gaussians.KINDS[record["type"]]
+        kind = COVARIANCES[record["type"]]
         params = kind(
             *(
                 np.array(record[name], dtype=np.float64)
@@ -1147,19 +1118,14 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     # --- what a fitted mixture says
 
     def _params(self) -> Any:
-        kind = gaussians.KINDS[self._fitted_type]
+        kind = COVARIANCES[self._fitted_type]
         return kind(self.weights_, self.means_, self.covariances_)
 
     def _free(self) -> int:
         """Return the number of free parameters."""
         k, d = self.means_.shape
-        free = {
-            "full": k * d * (d + 1) // 2,
-            "tied": d * (d + 1) // 2,
-            "diag": k * d,
-            "spherical": k,
-        }
-        return int(k * d + k - 1 + free[self._fitted_type])
+        free = COVARIANCES[self._fitted_type].n_free(k, d)
+        return int(k * d + k - 1 + free)
 
     def _posteriors(
         self, X: Any, sample_weight: Any = None
@@ -1171,7 +1137,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         rows, params = _present(X, weights), self._params()
         unit = _around(params)
         kind = self._fitted_type
-        turn = _Fast(kind, 0.0, None, unit).turn(unit.into(params))
+        turn = _Fast(kind, 0.0, None, unit).one_pass(unit.into(params))
         shift = float(np.log(unit.scale).sum())
         for x, multiplicity in blocks(*rows[:2], ROWS):
             if _holes(x):
@@ -1215,8 +1181,7 @@ def _told(step: Step, model: Any, shifts: tuple[float, float]) -> _Told:
     """Return what is kept of a turn, of x and not of z."""
     prior = model.log_prior(step.params)
     bound = step.bound + shifts[0]
-    tied = isinstance(step.params, gaussians.Tied)
-    prior += shifts[1] * (1 if tied else len(step.params.weights))
+    prior += shifts[1] * step.params.n_matrices()
     return _Told(step.turn, bound, bound + prior)
 
 
@@ -1257,7 +1222,7 @@ def _check_options(estimator: Any) -> None:
         kept = value == word if isinstance(value, str) else _is_size(value)
         check(kept, name, f'a number, at least 0, or "{word}"', value)
     for name, words in (
-        ("covariance_type", tuple(gaussians.KINDS)),
+        ("covariance_type", tuple(COVARIANCES)),
         ("accelerate", (None, "squarem")),
         ("missing", ("error", "em")),
         ("on_collapse", ("warn", "raise", "restart")),
@@ -1284,14 +1249,6 @@ def _written(value: Any) -> Any:
 def _is_size(value: Any) -> bool:
     """Say whether a value is a finite number, at least 0."""
     return isinstance(value, Real) and 0 <= float(value) < np.inf
-
-
-def _is_spread(matrix: Any, d: int) -> bool:
-    """Say whether a matrix is symmetric and positive definite, (d, d)."""
-    if matrix.shape != (d, d) or not np.isfinite(matrix).all():
-        return False
-    symmetric = np.allclose(matrix, matrix.T, rtol=1e-5, atol=1e-8)
-    return symmetric and bool((np.linalg.eigvalsh(matrix) > 0).all())
 
 
 def _warn_of_more(history: list[float], turns: int, tol: Any) -> None:
@@ -1345,7 +1302,7 @@ def _pieces(rows: _Rows, kind: Any = None) -> list[Any]:
     With a kind of covariances so small that its features may be held.
     """
     d = rows.x.shape[1]
-    numbers = d if kind is None else d + gaussians_fast.PARTS[kind].rows(d)
+    numbers = d if kind is None else d + kind.n_quadratics(d)
     return blocks(*rows[:2], max(COPIED // (8 * numbers), 64))
 
 
@@ -1389,11 +1346,11 @@ def _reach(rows: _Rows, origin: Vector) -> Vector:
     return reach
 
 
-def _column(rows: _Rows, same: bool) -> _Column:
+def _column(rows: _Rows, kind: Any) -> _Column:
     """Return where the columns are, and how wide.
 
     A far value cannot overflow: squares are taken of what is divided by
-    the largest. With `same` all columns have one scale.
+    the largest. The scales are those that a kind of covariances allows.
     """
     first = np.nan_to_num(rows.x[0]).astype(np.float64)[:, None]  # (d, 1)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -1408,8 +1365,7 @@ def _column(rows: _Rows, same: bool) -> _Column:
         )
     peak, middle = np.where(reach > 0, reach, 1), origin[:, None]  # (d,)
     share = _mean(rows, lambda x: ((x - middle) / peak[:, None]) ** 2)
-    widths = peak * np.sqrt(share)  # (d,)
-    widths = np.full_like(widths, widths.max()) if same else widths
+    widths = kind.scales(peak * np.sqrt(share))  # (d,)
     most = 1e152 if rows.x.dtype.itemsize == 8 else 1e36
     bad = (widths > 0) & ~((widths > 1 / most) & (widths < most))  # (d,)
     if bad.any():
@@ -1465,28 +1421,22 @@ def _even(x: Points, unit: Unit) -> Points:
 
 def _around(params: Any) -> Unit:
     """Return a unit in which the means are near zero and the widths one."""
-    kind = type(params)
-    widths = np.sqrt(
-        gaussians_fast.PARTS[kind].variances(params.covariances)
-    )
+    widths = np.sqrt(params.variances(params.covariances))
     reach = np.abs(params.means - params.means[0]).max(axis=0)  # (d,)
     size = np.maximum(
         widths.reshape(-1, widths.shape[-1]).max(axis=0), reach
     )
-    if kind is gaussians.Spherical:
-        size = np.full_like(params.means[0], size.max())
-    scale = np.exp2(np.round(np.log2(size)))  # (d,)
-    return Unit(params.means[0], np.broadcast_to(scale, reach.shape))
+    scale = np.exp2(np.round(np.log2(params.scales(size))))  # (d,)
+    return Unit(params.means[0], scale)
 
 
 def _reachable(params: Any) -> Any:
     """Return a start, or raise where it is too far away for float64."""
     try:
-        inverse = gaussians_fast.precisions(params)
+        inverse = one_pass.precisions(params)
     except Collapse:  # which `on_collapse` deals with
         return params
-    variances = gaussians_fast.PARTS[type(params)].variances
-    widest = variances(params.covariances).max()
+    widest = params.variances(params.covariances).max()
     reach = np.abs(params.means).max() + 9 + 3 * np.sqrt(widest)
     with np.errstate(over="ignore"):
         terms = params.means.shape[1] ** 2 * np.abs(inverse.values).max()
@@ -1500,18 +1450,6 @@ def _reachable(params: Any) -> Any:
 
 
 # --- what happens to a component
-
-
-def _held(params: Any, previous: Any, components: Any) -> Any:
-    """Return the parameters, of which some components keep their shape."""
-    if isinstance(params, gaussians.Tied):
-        return params._replace(covariances=previous.covariances)
-    shapes = params.covariances.copy()
-    means = np.where(
-        np.isfinite(params.means), params.means, previous.means
-    )
-    shapes[components] = previous.covariances[components]
-    return params._replace(means=means, covariances=shapes)
 
 
 def _restarted(
@@ -1530,32 +1468,11 @@ def _restarted(
     k, d = before.params.means.shape
     means, weights = step.params.means.copy(), step.params.weights.copy()
     means[component], weights[component] = row, weights.mean()
-    kind = type(step.params)
-    wide = kind.keep(np.broadcast_to(np.eye(d), (k, d, d)) / k**2)
-    shapes = np.array(step.params.covariances)
-    if kind is gaussians.Tied:
-        shapes = np.array(before.params.covariances)
-    else:
-        shapes[component] = wide[component]
+    wide = np.broadcast_to(np.eye(d), (k, d, d)) / k**2
+    shapes = step.params.restarted(before.params, component, wide)
     notes.append(
         f"component {component} collapsed or died at turn {step.turn}, and "
         "started anew at the worst-explained row."
     )
-    params = kind(weights / weights.sum(), means, shapes)
+    params = type(step.params)(weights / weights.sum(), means, shapes)
     return replace(step, params=params)
-
-
-def _shares(params: Any, reg: Vector) -> Any:
-    """Return how much of its smallest variance a component owes to reg."""
-    if isinstance(params, gaussians.Diag | gaussians.Spherical):
-        variances = gaussians_fast.PARTS[type(params)].variances(
-            params.covariances
-        )
-        worst = (reg / variances).max(axis=1)  # (k,)
-    else:
-        matrices = params.covariances.reshape(-1, len(reg), len(reg))
-        inverse = np.linalg.inv(np.linalg.cholesky(matrices))  # (k, d, d)
-        # The largest ratio u^T R u / u^T S u over directions u.
-        scaled = inverse * np.sqrt(reg)  # (k, d, d)
-        worst = np.linalg.norm(scaled, ord=2, axis=(1, 2)) ** 2  # (k,)
-    return np.broadcast_to(worst, params.weights.shape)

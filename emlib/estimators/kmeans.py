@@ -26,7 +26,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from emlib import kmeans, starts
+from emlib import starts
 from emlib.estimators.checks import (
     check,
     check_weights,
@@ -36,6 +36,8 @@ from emlib.estimators.checks import (
 )
 from emlib.estimators.records import plain, read, write
 from emlib.loop import Step, em, next_turn, sweep
+from emlib.models import kmeans
+from emlib.one_pass import kmeans as one_pass
 from emlib.scale import InBlocks, Summed, blocks, threads
 from emlib.shapes import Centres, PerComponent, PerPoint, Points, Table
 
@@ -466,7 +468,7 @@ class KMeans(
         """Return what the turns make of a start."""
         mean_variance = spread.scatter / spread.size / len(spread.mean)
         some = float(self.tol) * mean_variance
-        model = kmeans.Model(_origin(spread), _numbers())
+        model = one_pass.Model(_origin(spread), _numbers())
         step = next(em(_Filled(model, mapper), _parts(rows), start))
         inertias, converged = [], False
         while step.turn < self.max_iter and not converged:
@@ -607,7 +609,7 @@ def _check_spread(spread: _Spread, rows: _Rows) -> None:
         )
 
 
-def _check_near(side: kmeans.Side, begin: int) -> None:
+def _check_near(side: one_pass.Assignment, begin: int) -> None:
     """Raise for the farthest of some rows, if squares cannot hold it."""
     if not np.isfinite(side.squares):
         size = abs(side.rows).max(axis=1)  # (n,)
@@ -653,7 +655,7 @@ def _parts(rows: _Rows) -> list[Any]:
 
 def _numbers() -> int:
     """Return how many numbers a thread may hold."""
-    return min(kmeans.NUMBERS, SCRATCH // (os.cpu_count() or 1))
+    return min(one_pass.NUMBERS, SCRATCH // (os.cpu_count() or 1))
 
 
 def _quiet(mapper: Mapper) -> Mapper:
@@ -674,7 +676,7 @@ def _spread(rows: _Rows, mapper: Mapper) -> _Spread:
     params = kmeans.Params(rows.x[:1].astype(np.float64))
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(2):
-            model = kmeans.Model(params.means[0], _numbers())
+            model = one_pass.Model(params.means[0], _numbers())
             total, bound = sweep(
                 model, _parts(rows), params, _quiet(mapper)
             )
@@ -695,10 +697,10 @@ def _origin(spread: _Spread) -> PerComponent:
 def _sides(
     x: Points,
     begin: int,
-    nearest: Callable[[Points], Iterable[kmeans.Side]],
-) -> Iterator[tuple[slice, kmeans.Side]]:
+    assign: Callable[[Points], Iterable[one_pass.Assignment]],
+) -> Iterator[tuple[slice, one_pass.Assignment]]:
     """Yield the sides of a block's rows, and which rows of all they are."""
-    for side in nearest(x):
+    for side in assign(x):
         _check_near(side, begin)
         start = begin + side.cut.start
         yield slice(start, start + len(side.rows)), side
@@ -708,10 +710,10 @@ def _label(
     rows: _Rows, params: kmeans.Params, labels: PerPoint, mapper: Mapper
 ) -> None:
     """Write the nearest centre of each row."""
-    nearest = kmeans.Model(numbers=_numbers()).nearest(params)
+    assign = one_pass.Model(numbers=_numbers()).assign(params)
 
     def one(cut: slice) -> None:
-        for place, side in _sides(rows.x[cut], cut.start, nearest):
+        for place, side in _sides(rows.x[cut], cut.start, assign):
             labels[place] = side.labels
 
     list(_quiet(mapper)(one, _cuts(len(rows.x))))
@@ -724,11 +726,11 @@ def _inertia(
     labels: PerPoint | None = None,
 ) -> float:
     """Return the inertia; write the labels, where there is a place."""
-    nearest = kmeans.Model(numbers=_numbers()).nearest(params)
+    assign = one_pass.Model(numbers=_numbers()).assign(params)
 
     def one(cut: slice) -> float:
         total = 0.0
-        for place, side in _sides(rows.x[cut], cut.start, nearest):
+        for place, side in _sides(rows.x[cut], cut.start, assign):
             apart = params.means[side.labels]  # (n, d)
             np.subtract(rows.x[place], apart, out=apart)
             if rows.multiplicity is None:
@@ -760,12 +762,12 @@ def _best(runs: list[_Run], rows: _Rows, mapper: Mapper) -> _Run:
 
 def _worst(parts: Any, params: kmeans.Params, most: int) -> _Worst:
     """Return the rows farthest from their centres, so many at most."""
-    nearest = kmeans.Model(numbers=_numbers()).nearest(params)
+    assign = one_pass.Model(numbers=_numbers()).assign(params)
     d = params.means.shape[1]
     none = np.empty(0)
     found = _Worst(none, none.astype(int), np.empty((0, d)), none)
     for x, times in parts:
-        for side in nearest(x):
+        for side in assign(x):
             some = _missed(x[side.cut], side, params, times)
             both = [
                 np.concatenate(pair)
@@ -777,7 +779,7 @@ def _worst(parts: Any, params: kmeans.Params, most: int) -> _Worst:
 
 
 def _missed(
-    x: Points, side: kmeans.Side, params: kmeans.Params, times: Any
+    x: Points, side: one_pass.Assignment, params: kmeans.Params, times: Any
 ) -> _Worst:
     """Return the rows that count and that their centres do not explain."""
     x = x.astype(np.float64)  # (n, d)

@@ -1,31 +1,28 @@
 """A mixture of Gaussians, in the form to run: both steps in one pass.
 
-The log joint is a product of natural parameters and features, and so are
-the sums of the M-step. Blocks fit the cache; nothing of size n is kept.
+The log joint is a product of natural parameters and sufficient statistics,
+here called features, and so are the sums of the M-step. Blocks fit the
+cache; nothing of size n is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from math import log, pi
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from emlib.bound import Posterior, credited, normalise, settle
-from emlib.gaussians import (
-    KINDS,
-    Collapse,
-    Diag,
-    Full,
-    Params,
-    Spherical,
-    Tied,
-)
-from emlib.gaussians import Model as Readable
+from emlib.bound import Posterior, normalise
 from emlib.loop import Labels, accumulate, lazy_property
+from emlib.models import gaussians
+from emlib.models.covariances import COVARIANCES, Params
+from emlib.one_pass.families import (
+    LOG_ZERO,
+    softmax_in_place,
+    weighted_sums,
+)
 from emlib.shapes import (
     Centres,
     Covariances,
@@ -40,14 +37,14 @@ from emlib.shapes import (
 
 __all__ = [
     "Model",
-    "Moments",
     "Precisions",
+    "Statistics",
     "Unit",
-    "features",
-    "lost",
-    "magnification",
-    "natural",
+    "cancellation",
+    "error_magnification",
+    "natural_parameters",
     "precisions",
+    "sufficient_statistics",
 ]
 
 SCRATCH = 4_000_000  # bytes of features at a time
@@ -82,21 +79,16 @@ class Unit(NamedTuple):
 
     def _moved(self, params: Any, shift: Vector, scale: Vector) -> Any:
         means = params.means * scale + shift  # (k, d)
-        axes = params.covariances.ndim
-        square: Any = scale**2  # (d,)
-        if isinstance(params, Full | Tied):
-            square = scale[:, None] * scale  # (d, d)
-        elif isinstance(params, Spherical):
-            square = scale[0] ** 2  # all are equal
-        assert axes >= np.ndim(square)
-        return params._replace(
-            means=means, covariances=params.covariances * square
-        )
+        covariances = params.rescaled(params.covariances, scale)
+        return params._replace(means=means, covariances=covariances)
 
 
 @dataclass(frozen=True)
-class Moments:
-    """What the M-step needs of the data; moments of blocks add.
+class Statistics:
+    """What the M-step needs of the data; statistics of blocks add.
+
+    They hold as much of the second moments as the kind of covariances
+    keeps; those of `emlib.models.gaussians` hold whole matrices.
 
     Attributes
     ----------
@@ -131,7 +123,7 @@ class Moments:
     @lazy_property
     def central(self) -> Any:
         """Return the second moments about the means."""
-        squares = PARTS[self.kind].squares(self.counts, self.shift)
+        squares = self.kind.squares(self.counts, self.shift)
         return self.second - squares
 
     def kept(self, kind: Any) -> Any:
@@ -139,19 +131,19 @@ class Moments:
         assert kind is self.kind
         return self.central
 
-    def __add__(self, other: Moments) -> Moments:
-        if not isinstance(other, Moments) or self.kind is not other.kind:
+    def __add__(self, other: Statistics) -> Statistics:
+        if not isinstance(other, Statistics) or self.kind is not other.kind:
             return NotImplemented
         move = other.origin - self.origin  # (k, d)
         first, second = other.first, other.second
         if move.any():
-            squares = PARTS[self.kind].squares
+            squares = self.kind.squares
             ends = first + other.counts[:, None] * move  # (k, d)
             held = np.where(other.counts > 0, other.counts, 1)  # (k,)
             second = second - squares(other.counts, first / held[:, None])
             second = second + squares(other.counts, ends / held[:, None])
             first = ends
-        return Moments(
+        return Statistics(
             self.kind,
             self.counts + other.counts,
             self.origin,
@@ -159,221 +151,15 @@ class Moments:
             self.second + second,
         )
 
-    def __radd__(self, other: object) -> Moments:
+    def __radd__(self, other: object) -> Statistics:
         zero = isinstance(other, int) and other == 0
         return self if zero else NotImplemented
 
-    def scaled(self, share: float) -> Moments:
+    def scaled(self, share: float) -> Statistics:
         """Return the moments of points that count so much each."""
         parts = (self.counts, self.first, self.second)
         counts, first, second = (share * part for part in parts)
-        return Moments(self.kind, counts, self.origin, first, second)
-
-
-@cache
-def _bands(d: int) -> list[slice]:
-    """Return the rows of the products that one call makes; ten or so."""
-    width = max(1, d // 10)
-    return [slice(i, min(i + width, d)) for i in range(0, d, width)]
-
-
-@cache
-def _pairs(d: int) -> tuple[Any, Any, Any]:
-    """Return i and j of each product, and minus half of its weight.
-
-    Inside a band both z_i z_j and z_j z_i are there.
-    """
-    pairs = [
-        (i, j, -0.5 if j < band.stop else -1.0)
-        for band in _bands(d)
-        for i in range(band.start, band.stop)
-        for j in range(band.start, d)
-    ]
-    i, j, shares = zip(*pairs, strict=True)
-    return np.array(i), np.array(j), np.array(shares)
-
-
-@cache
-def _places(d: int) -> Any:
-    """Return which product each second moment is, (d * d,)."""
-    i, j, _ = _pairs(d)
-    places = np.empty((d, d), int)
-    places[j, i] = places[i, j] = np.arange(len(i))
-    return places.ravel()
-
-
-class _FullParts:
-    """All products z_i z_j, i <= j, and a few with i > j."""
-
-    @staticmethod
-    def rows(d: int) -> int:
-        return len(_pairs(d)[0])
-
-    @staticmethod
-    def quadratics(z: Features, out: Any) -> None:
-        begin, (d, n) = 0, z.shape
-        for band in _bands(d):
-            left, right = z[band, None], z[band.start :]
-            end = begin + len(left) * len(right)
-            block = out[begin:end].reshape(len(left), len(right), n)
-            np.multiply(left, right, out=block)
-            begin = end
-
-    @staticmethod
-    def precision(inverse: Covariances) -> Any:
-        return np.swapaxes(inverse, -1, -2) @ inverse  # (k, d, d)
-
-    @staticmethod
-    def times(precision: Covariances, vectors: Centres) -> Any:
-        columns = vectors[:, :, None]  # (k, d, 1)
-        return np.matmul(precision, columns)[:, :, 0]
-
-    @staticmethod
-    def whiten(inverse: Covariances, i: int, apart: Features) -> Any:
-        return inverse[i] @ apart  # (d, n)
-
-    @staticmethod
-    def second(apart: Features, share: PerPoint) -> Any:
-        return (apart * share) @ apart.T  # (d, d)
-
-    @staticmethod
-    def variances(covariances: Covariances) -> Any:
-        diagonals: Covariances = covariances.diagonal(0, -2, -1)
-        return diagonals  # (k, d)
-
-    @staticmethod
-    def coefficients(precision: Covariances) -> Any:
-        i, j, shares = _pairs(precision.shape[-1])
-        return shares * precision[:, i, j]
-
-    @staticmethod
-    def unfold(sums: Natural, d: int) -> Any:
-        return sums.take(_places(d), axis=1).reshape(-1, d, d)
-
-    @staticmethod
-    def squares(counts: PerComponent, shift: Centres) -> Any:
-        weighted = counts[:, None] * shift  # (k, d)
-        return weighted[:, :, None] * shift[:, None, :]  # (k, d, d)
-
-
-class _TiedParts(_FullParts):
-    """None: the quadratic form is the same for every component."""
-
-    @staticmethod
-    def whiten(inverse: Covariances, i: int, apart: Features) -> Any:
-        return inverse @ apart  # (d, n)
-
-    @staticmethod
-    def rows(d: int) -> int:
-        return 0
-
-    @staticmethod
-    def variances(covariances: Covariances) -> Any:
-        return covariances.diagonal()[None]  # (1, d)
-
-    @staticmethod
-    def quadratics(z: Features, out: Any) -> None:
-        return None
-
-    @staticmethod
-    def coefficients(precision: Covariances) -> Any:
-        return np.empty((1, 0))
-
-    @staticmethod
-    def unfold(sums: Natural, d: int) -> Any:
-        return np.zeros((d, d))
-
-    @staticmethod
-    def squares(counts: PerComponent, shift: Centres) -> Any:
-        return (counts[:, None] * shift).T @ shift  # (d, d)
-
-
-class _DiagParts:
-    """The squares z_i^2."""
-
-    @staticmethod
-    def rows(d: int) -> int:
-        return d
-
-    @staticmethod
-    def quadratics(z: Features, out: Any) -> None:
-        np.multiply(z, z, out=out)
-
-    @staticmethod
-    def precision(inverse: Covariances) -> Any:
-        return inverse**2  # (k, d)
-
-    @staticmethod
-    def times(precision: Covariances, vectors: Centres) -> Any:
-        return precision * vectors  # (k, d)
-
-    @staticmethod
-    def whiten(inverse: Covariances, i: int, apart: Features) -> Any:
-        return inverse[i][..., None] * apart  # (d, n)
-
-    @staticmethod
-    def second(apart: Features, share: PerPoint) -> Any:
-        return (apart * apart) @ share  # (d,)
-
-    @staticmethod
-    def variances(covariances: Covariances) -> Any:
-        return covariances  # (k, d)
-
-    @staticmethod
-    def coefficients(precision: Covariances) -> Any:
-        return -0.5 * precision  # (k, d)
-
-    @staticmethod
-    def unfold(sums: Natural, d: int) -> Any:
-        return sums  # (k, d)
-
-    @staticmethod
-    def squares(counts: PerComponent, shift: Centres) -> Any:
-        return counts[:, None] * shift**2  # (k, d)
-
-
-class _SphericalParts(_DiagParts):
-    """The squared length."""
-
-    @staticmethod
-    def rows(d: int) -> int:
-        return 1
-
-    @staticmethod
-    def quadratics(z: Features, out: Any) -> None:
-        np.einsum("dn,dn->n", z, z, out=out[0])
-
-    @staticmethod
-    def times(precision: Covariances, vectors: Centres) -> Any:
-        return precision[:, None] * vectors  # (k, d)
-
-    @staticmethod
-    def second(apart: Features, share: PerPoint) -> Any:
-        return ((apart * apart) @ share).mean()  # ()
-
-    @staticmethod
-    def variances(covariances: Covariances) -> Any:
-        return covariances[:, None]  # (k, 1)
-
-    @staticmethod
-    def coefficients(precision: Covariances) -> Any:
-        return -0.5 * precision[:, None]  # (k, 1)
-
-    @staticmethod
-    def unfold(sums: Natural, d: int) -> Any:
-        return sums[:, 0] / d  # (k,)
-
-    @staticmethod
-    def squares(counts: PerComponent, shift: Centres) -> Any:
-        return counts * (shift**2).mean(axis=1)  # (k,)
-
-
-PARTS: dict[Any, Any] = {
-    Full: _FullParts,
-    Tied: _TiedParts,
-    Diag: _DiagParts,
-    Spherical: _SphericalParts,
-}
+        return Statistics(self.kind, counts, self.origin, first, second)
 
 
 class Precisions(NamedTuple):
@@ -400,7 +186,7 @@ def precisions(params: Params) -> Precisions:
     .. math:: \Sigma_k^{-1} = U_k^{\mathsf T} U_k, \qquad
         \log \det U_k = -\tfrac12 \log \det \Sigma_k
 
-    (`eq-gaussians_fast-precisions`): U inverts the Cholesky factor.
+    (`eq-one_pass-precisions`): U inverts the Cholesky factor.
 
     Parameters
     ----------
@@ -420,7 +206,7 @@ def precisions(params: Params) -> Precisions:
     Examples
     --------
     >>> import numpy as np
-    >>> from emlib.gaussians import Diag
+    >>> from emlib.models.gaussians import Diag
     >>> one = Diag(np.ones(1), np.zeros((1, 2)), np.array([[4.0, 1.0]]))
     >>> precisions(one).roots
     array([[0.5, 1. ]])
@@ -429,43 +215,12 @@ def precisions(params: Params) -> Precisions:
     ----------
     Higham (2002), Accuracy and stability of numerical algorithms, 10.
     """
-    part = PARTS[type(params)]
-    if isinstance(params, Full | Tied):
-        inverse = np.linalg.inv(_cholesky(params.covariances))
-        sizes = inverse.diagonal(0, -2, -1)  # (k, d)
-        widths = params.covariances.diagonal(0, -2, -1)  # (k, d)
-        # A factor of a singular matrix exists, by the grace of rounding.
-        sound = sizes**2 * widths <= 1 / (8 * EPS[8])  # (k, d)
-        if not sound.all():
-            raise Collapse(int(np.argwhere(np.atleast_2d(~sound))[0][0]))
-        logs = np.log(sizes).sum(axis=-1)  # (k,)
-        return Precisions(inverse, logs, part.precision(inverse))
-    bad = ~(params.covariances > 0)
-    if bad.any():
-        raise Collapse(int(np.argwhere(bad)[0][0]))
-    inverse = 1 / np.sqrt(params.covariances)
-    logs = np.log(inverse)
-    d = params.means.shape[1]
-    logs = logs.sum(axis=1) if logs.ndim == 2 else d * logs  # (k,)
-    return Precisions(inverse, logs, part.precision(inverse))
+    kind, d = type(params), params.means.shape[1]
+    roots, log_dets = kind.inverse_roots(params.covariances, d)
+    return Precisions(roots, log_dets, kind.precision(roots))
 
 
-def _cholesky(covariances: Covariances) -> Covariances:
-    """Return the Cholesky factors, or name the one that has none."""
-    try:
-        return np.linalg.cholesky(covariances)
-    except np.linalg.LinAlgError:
-        d = covariances.shape[-1]
-        matrices = covariances.reshape(-1, d, d)
-        for component, matrix in enumerate(matrices):
-            try:
-                np.linalg.cholesky(matrix)
-            except np.linalg.LinAlgError:
-                raise Collapse(component) from None
-        raise
-
-
-def natural(params: Params, inverse: Precisions) -> Natural:
+def natural_parameters(params: Params, inverse: Precisions) -> Natural:
     r"""Return the numbers that make the log joint linear in the features.
 
     .. math::
@@ -475,7 +230,7 @@ def natural(params: Params, inverse: Precisions) -> Natural:
         + \log \det \Sigma_k
         + \mu_k^{\mathsf T} \Sigma_k^{-1} \mu_k ) \big)
 
-    (`eq-gaussians_fast-parameters`), off-diagonal entries doubled.
+    (`eq-one_pass-parameters`), off-diagonal entries doubled.
 
     Parameters
     ----------
@@ -487,35 +242,37 @@ def natural(params: Params, inverse: Precisions) -> Natural:
     Returns
     -------
     array of shape (k, p)
-        One row a component, in the order of `features`.
+        One row a component, in the order of `sufficient_statistics`.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from emlib.gaussians import Spherical
+    >>> from emlib.models.gaussians import Spherical
     >>> one = Spherical(np.ones(1), np.array([[3.0]]), np.array([1.0]))
-    >>> natural(one, precisions(one)).round(3)
+    >>> natural_parameters(one, precisions(one)).round(3)
     array([[-0.5  ,  3.   , -5.419]])
 
     References
     ----------
     Brown (1986), Fundamentals of statistical exponential families.
     """
-    part, (k, d) = PARTS[type(params)], params.means.shape
-    linear = part.times(inverse.values, params.means)  # (k, d)
+    kind, (k, d) = type(params), params.means.shape
+    linear = kind.times(inverse.values, params.means)  # (k, d)
     squares = (linear * params.means).sum(axis=1)  # (k,)
     with np.errstate(divide="ignore"):
-        logs = np.maximum(np.log(params.weights), -1e290)  # (k,)
+        logs = np.maximum(np.log(params.weights), LOG_ZERO[8])  # (k,)
     constant = d * log(2 * pi) + squares  # (k,)
-    q = part.rows(d)
+    q = kind.n_quadratics(d)
     rows = np.empty((k, q + d + 1))
-    rows[:, :q] = part.coefficients(inverse.values)
+    rows[:, :q] = kind.coefficients(inverse.values)
     rows[:, q:-1] = linear
     rows[:, -1] = logs + inverse.log_dets - 0.5 * constant
     return rows
 
 
-def magnification(params: Params, inverse: Precisions) -> PerComponent:
+def error_magnification(
+    params: Params, inverse: Precisions
+) -> PerComponent:
     r"""Return how much larger the terms are than what is left of them.
 
     .. math::
@@ -523,7 +280,7 @@ def magnification(params: Params, inverse: Precisions) -> PerComponent:
         \sum_{ij} |\Sigma^{-1}_{k,ij}| \, a_{ki} a_{kj}, \qquad
         a_{ki} = |\mu_{ki}| + 3 \sigma_{ki}
 
-    (`eq-gaussians_fast-guard`): rounding takes this many times the machine
+    (`eq-one_pass-guard`): rounding takes this many times the machine
     precision from a component's covariance, relative to itself.
 
     Parameters
@@ -542,32 +299,32 @@ def magnification(params: Params, inverse: Precisions) -> PerComponent:
     Examples
     --------
     >>> import numpy as np
-    >>> from emlib.gaussians import Spherical
+    >>> from emlib.models.gaussians import Spherical
     >>> far = np.array([[0.0], [1.0]])
     >>> two = Spherical(np.ones(2) / 2, far, np.array([1, 0.01]))
-    >>> magnification(two, precisions(two))
+    >>> error_magnification(two, precisions(two))
     array([  9., 169.])
 
     References
     ----------
     Higham (2002), Accuracy and stability of numerical algorithms, 1.7.
     """
-    part = PARTS[type(params)]
-    spread = 3 * np.sqrt(part.variances(params.covariances))
+    kind = type(params)
+    spread = 3 * np.sqrt(kind.variances(params.covariances))
     reach = np.abs(params.means) + spread  # (k, d)
-    terms = part.times(np.abs(inverse.values), reach) * reach  # (k, d)
+    terms = kind.times(np.abs(inverse.values), reach) * reach  # (k, d)
     total: PerComponent = terms.sum(axis=1)
     return total
 
 
-def features(
+def sufficient_statistics(
     x: Points, kind: Any, unit: Unit | None = None, scratch: Any = None
 ) -> Features:
     r"""Return what the log joint is linear in, one column a point.
 
     .. math:: \phi(z) = (z_i z_j)_{i \le j}, \; z, \; 1
 
-    (`eq-gaussians_fast-features`) for full covariances, some products
+    (`eq-one_pass-features`) for full covariances, some products
     twice where d >= 20; the other types need fewer.
 
     Parameters
@@ -590,8 +347,8 @@ def features(
     Examples
     --------
     >>> import numpy as np
-    >>> from emlib.gaussians import Full
-    >>> features(np.array([[2.0, 3.0]]), Full).ravel()
+    >>> from emlib.models.gaussians import Full
+    >>> sufficient_statistics(np.array([[2.0, 3.0]]), Full).ravel()
     array([4., 6., 9., 2., 3., 1.])
 
     References
@@ -599,8 +356,7 @@ def features(
     Brown (1986), Fundamentals of statistical exponential families.
     """
     n, d = x.shape
-    part = PARTS[kind]
-    q = part.rows(d)
+    q = kind.n_quadratics(d)
     size = (q + d + 1) * n
     held = np.empty(size, x.dtype) if scratch is None else scratch[:size]
     phi = held.reshape(-1, n)  # (p, n)
@@ -610,12 +366,12 @@ def features(
     else:
         np.subtract(x.T, unit.origin[:, None].astype(x.dtype), out=z)
         z *= (1 / unit.scale)[:, None].astype(x.dtype)
-    part.quadratics(z, phi[:q])
+    kind.quadratics(z, phi[:q])
     phi[-1] = 1
     return phi
 
 
-def lost(moments: Moments) -> PerComponent:
+def cancellation(statistics: Statistics) -> PerComponent:
     r"""Return how much larger the moments are than what they are for.
 
     .. math::
@@ -623,12 +379,12 @@ def lost(moments: Moments) -> PerComponent:
         \max_i \frac{\sum_n r_{nk} (z_{ni} - o_{ki})^2}
         {\sum_n r_{nk} (z_{ni} - \mu_{ki})^2}
 
-    (`eq-gaussians_fast-lost`): rounding takes this many times the machine
-    precision from a component's variances, relative to themselves.
+    (`eq-one_pass-cancellation`): rounding takes this many times the
+    machine precision from a component's variances, relative to themselves.
 
     Parameters
     ----------
-    moments : Moments
+    statistics : Statistics
         Of one turn.
 
     Returns
@@ -640,9 +396,10 @@ def lost(moments: Moments) -> PerComponent:
     Examples
     --------
     >>> import numpy as np
+    >>> from emlib.models.gaussians import Diag
     >>> x = np.array([[99.0], [101.0]])
     >>> start = Diag(np.ones(1), np.zeros((1, 1)), np.ones((1, 1)))
-    >>> lost(Model("diag").expect(x, start)[0])
+    >>> cancellation(Model("diag").expect(x, start)[0])
     array([10001.])
 
     References
@@ -650,15 +407,15 @@ def lost(moments: Moments) -> PerComponent:
     Chan, Golub and LeVeque (1983), Algorithms for computing the sample
     variance: analysis and recommendations.
     """
-    variances = PARTS[moments.kind].variances
-    raw, left = variances(moments.second), variances(moments.central)
+    variances = statistics.kind.variances
+    raw, left = variances(statistics.second), variances(statistics.central)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(raw > 0, raw / np.maximum(left, 0), 1)
     worst: PerComponent = ratios.max(axis=1)  # (k,), or (1,) where tied
     return worst
 
 
-class _Turn:
+class _OnePass:
     """One turn's E-step and sums, for any block of points."""
 
     def __init__(self, model: Model, params: Params) -> None:
@@ -666,17 +423,16 @@ class _Turn:
         self.features = model._phi
         self.dtype = np.dtype(model.dtype)
         self.kind: Any = type(params)
-        self.part = PARTS[self.kind]
         self.precisions = precisions(params)
         self.close: list[int] = []
         self.origin = np.zeros_like(params.means)  # (k, d)
         if model.about is not None or not self.safe():
             self.centre(model.about)
-        rows = natural(params, self.precisions)  # (k, p)
+        rows = natural_parameters(params, self.precisions)  # (k, p)
         if self.close:
             rows[self.close] = 0
         if self.dtype.itemsize == 4:
-            rows = np.maximum(rows, -1e30)  # that of a weight of 0
+            rows = np.maximum(rows, LOG_ZERO[4])  # of a weight of 0
         self.natural = rows.astype(self.dtype, copy=False)
         bytes_a_row = rows.shape[1] * self.dtype.itemsize
         self.size = max(model.scratch // bytes_a_row, 64)
@@ -684,7 +440,7 @@ class _Turn:
     def safe(self) -> bool:
         """Say whether three maxima show that no component is too far."""
         params, size = self.params, self.dtype.itemsize
-        widest = self.part.variances(params.covariances).max()
+        widest = self.kind.variances(params.covariances).max()
         reach = np.abs(params.means).max() + 3 * widest**0.5
         terms = params.means.shape[1] ** 2 * self.precisions.values.max()
         return bool(terms * reach * reach < ALLOWED[size] / EPS[size])
@@ -696,16 +452,16 @@ class _Turn:
         """
         params, size = self.params, self.dtype.itemsize
         limit = ALLOWED[size] / EPS[size]
-        close = magnification(params, self.precisions) > limit  # (k,)
+        close = error_magnification(params, self.precisions) > limit  # (k,)
         origin = np.where(close[:, None], params.means, 0.0)  # (k, d)
         if about is not None:
             asked = np.isfinite(about)  # (k, d)
             origin = np.where(asked, about, origin)
             close = close | asked[:, 0]
-        if self.kind is Tied and close.any():
-            origin = np.where(close[:, None], origin, params.means)
-            close = np.ones_like(close)
-        self.close, self.origin = np.flatnonzero(close).tolist(), origin
+        centred = self.kind.centred_with(close)  # (k,)
+        more = (centred & ~close)[:, None]  # (k, 1)
+        self.origin = np.where(more, params.means, origin)  # (k, d)
+        self.close = np.flatnonzero(centred).tolist()
 
     def blocks(self, n: int) -> Iterator[slice]:
         """Yield even slices of n rows, each small enough for the cache."""
@@ -735,25 +491,20 @@ class _Turn:
         lengths = self.lengths(apart, i)  # (n,)
         with np.errstate(divide="ignore"):
             weight = np.log(self.params.weights[i])
-        log_dets = self.precisions.log_dets
-        log_det = log_dets if self.kind is Tied else log_dets[i]
+        log_det = self.kind.component(self.precisions.log_dets, i)
         constant = weight + log_det - len(apart) / 2 * np.log(2 * np.pi)
-        return np.maximum(constant, -1e290) - 0.5 * lengths  # (n,)
+        return np.maximum(constant, LOG_ZERO[8]) - 0.5 * lengths  # (n,)
 
     def lengths(self, apart: Features, i: int) -> Any:
         """Return squared distances in the unit of one component, (n,)."""
-        ways = self.part.whiten(self.precisions.roots, i, apart)  # (d, n)
+        ways = self.kind.whiten(self.precisions.roots, i, apart)  # (d, n)
         return (ways**2).sum(axis=0)
 
     def shared(self, phi: Features) -> Any:
-        """Return what tied covariances add to each point's evidence."""
-        if self.kind is not Tied or self.close:
+        """Return what a shared covariance adds to each log joint."""
+        if self.close:
             return 0.0
-        z = phi[:-1]  # (d, n)
-        lengths = ((self.precisions.roots.astype(self.dtype) @ z) ** 2).sum(
-            axis=0
-        )
-        return -0.5 * lengths  # (n,)
+        return self.kind.shared(self.precisions.roots, phi, self.dtype)
 
     def sums(self, phi: Features, resp: Features) -> list[Any]:
         """Return the sums of a block, given its responsibilities."""
@@ -766,7 +517,7 @@ class _Turn:
         component, in its own unit, takes all.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            phi = features(x, self.kind, self.unit)
+            phi = sufficient_statistics(x, self.kind, self.unit)
             joint = self.joint(phi).astype(float)  # (k, n)
             shared = np.broadcast_to(self.shared(phi), len(x))  # (n,)
             far = ~np.isfinite(joint.max(axis=0) + shared)  # (n,)
@@ -791,7 +542,7 @@ class _Turn:
         for i in range(len(means)):
             lengths[:, i] = self.lengths(way, i)
         least = lengths.min(axis=1, keepdims=True)  # (n, 1)
-        slopes = way.T @ self.part.times(self.precisions.values, means).T
+        slopes = way.T @ self.kind.times(self.precisions.values, means).T
         slopes = np.where(lengths == least, slopes, -np.inf)  # (n, k)
         best = slopes == slopes.max(axis=1, keepdims=True)  # (n, k)
         resp = np.where(best, self.params.weights + 1e-300, 0.0)  # (n, k)
@@ -801,8 +552,8 @@ class _Turn:
 
     def __call__(
         self, x: Points, multiplicity: PerPoint | None = None
-    ) -> tuple[Moments, float]:
-        """Return the moments and the bound of a block of points."""
+    ) -> tuple[Statistics, float]:
+        """Return the statistics and the bound of a block of points."""
         total, bound = list[Any](), 0.0
         rows = min(self.size, len(x))
         scratch = np.empty(self.natural.shape[1] * rows, self.dtype)
@@ -810,14 +561,16 @@ class _Turn:
             times = None if multiplicity is None else multiplicity[cut]
             phi = self.features(x[cut], self.kind, scratch)
             resp = self.joint(phi)
-            bound += settle(resp, times)
-            if self.kind is Tied and not self.close:
-                bound += float(resp.sum(axis=0) @ self.shared(phi))
+            bound += softmax_in_place(resp, times)
+            if not self.close:
+                bound += self.kind.shared_bound(
+                    resp, self.precisions.roots, phi, self.dtype
+                )
             sums = self.sums(phi, resp)
             pairs = zip(total or sums, sums, strict=True)
             total = [a + b for a, b in pairs] if total else sums
-        moments = _moments(total, self.kind, self.origin, self.close)
-        return moments, bound
+        found = _statistics(total, self.kind, self.origin, self.close)
+        return found, bound
 
 
 def _sums(
@@ -828,47 +581,45 @@ def _sums(
     close: Iterable[int],
 ) -> list[Any]:
     """Return what adds over blocks; some moments about their own origin."""
-    part, d, close = PARTS[kind], origin.shape[1], list(close)
-    sums = [credited(resp, phi).astype(np.float64, copy=False)]  # (k, p)
+    close, d = list(close), origin.shape[1]
+    table = weighted_sums(resp, phi)  # (k, p)
+    sums = [table.astype(np.float64, copy=False)]
+    if not close:
+        return [*sums, *kind.shared_sums(phi, resp)]
     z = phi[-1 - d : -1]  # (d, n)
-    if kind is Tied and not close:
-        sums.append((z * resp.sum(axis=0)) @ z.T)  # (d, d)
     for i in close:
         apart = z.astype(np.float64) - origin[i][:, None]  # (d, n)
         share = resp[i].astype(np.float64)  # (n,)
-        sums += [apart @ share, part.second(apart, share)]
+        sums += [apart @ share, kind.second(apart, share)]
     return sums
 
 
-def _moments(
+def _statistics(
     sums: list[Any], kind: Any, origin: Centres, close: Iterable[int]
-) -> Moments:
-    """Return the moments that such sums are; those not close: at zero."""
-    part, d, close = PARTS[kind], origin.shape[1], list(close)
+) -> Statistics:
+    """Return the statistics of such sums; those not close: about zero."""
+    close, d = list(close), origin.shape[1]
     table, *others = sums  # (k, p)
     counts, first = table[:, -1], table[:, -1 - d : -1]
-    second = part.unfold(table[:, : -1 - d], d)
-    if kind is Tied:
-        second = sum(others[1::2]) if close else others[0]
-    for i, about, square in zip(
-        close, others[::2], others[1::2], strict=False
-    ):
+    shared, centred = ([], others) if close else (others, [])
+    second = kind.unfold(table[:, : -1 - d], d, shared)
+    for i, about in zip(close, centred[::2], strict=True):
         first[i] = about
-        if kind is not Tied:
-            second[i] = square
-    return Moments(kind, counts, origin, first, second)
+    second = kind.with_centred(second, close, centred[1::2])
+    return Statistics(kind, counts, origin, first, second)
 
 
 @dataclass(frozen=True)
-class Model(Readable):
+class Model(gaussians.Model):
     """A mixture of Gaussians whose two steps are one pass over the data.
 
-    It returns what `emlib.gaussians.Model` returns, but for rounding.
+    It returns what `emlib.models.gaussians.Model` returns, but for
+    rounding.
 
     Parameters
     ----------
     covariance_type, reg_covar, prior
-        As in `emlib.gaussians.Model`, in the unit of z.
+        As in `emlib.models.gaussians.Model`, in the unit of z.
     unit : Unit, optional
         What to make of the points first; parameters, variances and the
         bound are then those of z.
@@ -882,11 +633,12 @@ class Model(Readable):
 
     Examples
     --------
+    >>> from emlib.models.gaussians import Diag
     >>> x = np.array([[0.0], [1.0], [8.0], [9.0]])
     >>> fair = np.array([0.5, 0.5])
     >>> start = Diag(fair, np.array([[1.0], [8.0]]), np.ones((2, 1)))
-    >>> moments, bound = Model("diag").sweep([x], start)
-    >>> moments.means().round(4).ravel()
+    >>> statistics, bound = Model("diag").sweep([x], start)
+    >>> statistics.means().round(4).ravel()
     array([0.5, 8.5])
     """
 
@@ -901,7 +653,7 @@ class Model(Readable):
 
     def _phi(self, x: Points, kind: Any, scratch: Any = None) -> Features:
         """Return the features of a block."""
-        return features(x, kind, self.unit, scratch)
+        return sufficient_statistics(x, kind, self.unit, scratch)
 
     def _z(self, x: Points) -> Any:
         if self.unit is None:
@@ -915,7 +667,7 @@ class Model(Readable):
         multiplicity: PerPoint | None = None,
         origin: Any = None,
     ) -> Any:
-        """Return the moments of points whose responsibilities are known.
+        """Return the statistics of points whose responsibilities are known.
 
         Parameters
         ----------
@@ -930,11 +682,11 @@ class Model(Readable):
 
         Returns
         -------
-        Moments
+        Statistics
             They add: those of two blocks of points sum to those of both.
         """
-        kind = KINDS[self.covariance_type]
-        phi = features(x.astype(np.float64), kind, self.unit)
+        kind = COVARIANCES[self.covariance_type]
+        phi = sufficient_statistics(x.astype(np.float64), kind, self.unit)
         z = phi[-1 - x.shape[1] : -1]  # (d, n)
         shares = np.ascontiguousarray(posterior.resp.T)  # (k, n)
         if multiplicity is not None:
@@ -948,15 +700,15 @@ class Model(Readable):
         origin = np.broadcast_to(origin, (len(shares), len(z)))
         close = range(len(shares))
         sums = _sums(phi, shares, kind, origin, close)
-        return _moments(sums, kind, origin, close)
+        return _statistics(sums, kind, origin, close)
 
     def expect(
         self,
         x: Points,
         params: Params,
         multiplicity: PerPoint | None = None,
-    ) -> tuple[Moments, float]:
-        """Return the moments and the bound of a block, in one pass.
+    ) -> tuple[Statistics, float]:
+        """Return the statistics and the bound of a block, in one pass.
 
         Parameters
         ----------
@@ -969,7 +721,7 @@ class Model(Readable):
 
         Returns
         -------
-        moments : Moments
+        statistics : Statistics
             They add: those of two blocks of points sum to those of both.
         bound : float
             In nats, summed over the points.
@@ -979,23 +731,23 @@ class Model(Readable):
         Collapse
             If a covariance is not positive definite.
         """
-        return self.turn(params)(x, multiplicity)
+        return self.one_pass(params)(x, multiplicity)
 
-    def turn(self, params: Params) -> _Turn:
+    def one_pass(self, params: Params) -> _OnePass:
         """Return one turn's E-step and sums, for any block of points."""
-        return _Turn(self, params)
+        return _OnePass(self, params)
 
     def sweep(
         self,
         blocks: Any,
         params: Params,
         mapper: Callable[..., Iterable[Any]] = map,
-    ) -> tuple[Moments, float]:
-        """Return the moments and the bound of all blocks.
+    ) -> tuple[Statistics, float]:
+        """Return the statistics and the bound of all blocks.
 
         Where a component's moments about the common origin would lose more
-        digits than `ALLOWED` (`eq-gaussians_fast-lost`), they are taken
-        once more about its own new mean.
+        digits than `ALLOWED` (`eq-one_pass-cancellation`), they are
+        taken once more about its own new mean.
 
         Parameters
         ----------
@@ -1008,21 +760,21 @@ class Model(Readable):
 
         Returns
         -------
-        moments : Moments
+        statistics : Statistics
             Of all blocks together.
         bound : float
             In nats, summed over the points.
         """
-        found, bound = accumulate(self.turn(params), blocks, mapper)
+        found, bound = accumulate(self.one_pass(params), blocks, mapper)
         if self.about is not None:
             return found, bound
         size = np.dtype(self.dtype).itemsize
         limit = ALLOWED[size] / EPS[size]
-        variances = PARTS[found.kind].variances
+        variances = found.kind.variances
         most, least = variances(found.second), variances(found.central)
         if most.max() < limit * least.min():  # most turns this settles it
             return found, bound
-        far = lost(found) > limit  # (k,)
+        far = cancellation(found) > limit  # (k,)
         if far.any():
             about = np.where(far[:, None], found.means(), np.nan)  # (k, d)
             return replace(self, about=about).sweep(blocks, params, mapper)
