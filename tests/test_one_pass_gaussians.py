@@ -23,7 +23,8 @@ from emlib.models.covariances import (
 )
 from emlib.models.gaussians import log_cholesky
 from emlib.one_pass.families import expected_statistics, weighted_sums
-from emlib.one_pass.gaussians import Model, Statistics, Unit
+from emlib.one_pass.gaussian_family import Statistics, Unit
+from emlib.one_pass.gaussians import Model
 from emlib.scale import InBlocks, blocks, threads
 from emlib.speed import jacobian, squarem
 

@@ -39,8 +39,9 @@ from emlib.estimators.records import plain, read, write
 from emlib.loop import Labels, Step, next_turn
 from emlib.models import gaussians, missing
 from emlib.models.covariances import COVARIANCES, Collapse, is_definite
+from emlib.one_pass import gaussian_family
 from emlib.one_pass import gaussians as one_pass
-from emlib.one_pass.gaussians import Unit
+from emlib.one_pass.gaussian_family import Unit
 from emlib.scale import InBlocks, blocks, threads
 from emlib.shapes import Matrix, PerPoint, Points, Table, Vector
 from emlib.speed import cycle
@@ -189,7 +190,7 @@ class _Filling(_Keeping, missing.Model):
 
     def expect(self, x: Any, params: Any, multiplicity: Any = None) -> Any:
         """Return the statistics and the bound of a block."""
-        one_pass.precisions(params)  # which names what collapsed
+        gaussian_family.precisions(params)  # which names what collapsed
         z = _z(x, self.unit)  # (n, d)
         found, bound = super().expect(z, params, multiplicity)
         times = np.ones(len(x)) if multiplicity is None else multiplicity
@@ -491,7 +492,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         params = model.maximise(moments.scaled(seen), step.params)
         after = Step(batches, params, step.model, step.x, None)
         try:
-            one_pass.precisions(params)
+            gaussian_family.precisions(params)
         except Collapse:
             after = self._sound(after, step, model, notes)
         for note in dict.fromkeys(notes):
@@ -1044,7 +1045,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         self.weights_, self.means_, self.covariances_ = params
         self._fitted_type = type(params).__name__.lower()
-        roots, _, self.precisions_ = one_pass.precisions(params)
+        roots, _, self.precisions_ = gaussian_family.precisions(params)
         self.precisions_cholesky_ = params.precisions_cholesky(roots)
 
     def _remember(self, run: _Run, model: Any, size: float) -> None:
@@ -1433,7 +1434,7 @@ def _around(params: Any) -> Unit:
 def _reachable(params: Any) -> Any:
     """Return a start, or raise where it is too far away for float64."""
     try:
-        inverse = one_pass.precisions(params)
+        inverse = gaussian_family.precisions(params)
     except Collapse:  # which `on_collapse` deals with
         return params
     widest = params.variances(params.covariances).max()

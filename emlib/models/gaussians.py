@@ -22,6 +22,10 @@ from emlib.models.covariances import Full as Full
 from emlib.models.covariances import Params
 from emlib.models.covariances import Spherical as Spherical
 from emlib.models.covariances import Tied as Tied
+from emlib.models.covariances.definite import (
+    from_log_cholesky as from_log_cholesky,
+)
+from emlib.models.covariances.definite import log_cholesky as log_cholesky
 from emlib.shapes import (
     Centres,
     Covariances,
@@ -38,8 +42,6 @@ __all__ = [
     "Model",
     "Prior",
     "Statistics",
-    "from_log_cholesky",
-    "log_cholesky",
     "log_density",
     "scatter",
 ]
@@ -222,82 +224,6 @@ def scatter(x: Points, resp: PerPoint, origin: Vector) -> Matrix:
     apart = x - origin  # (n, d)
     moments: Matrix = (resp[:, None] * apart).T @ apart  # (d, d)
     return moments
-
-
-def log_cholesky(matrices: Covariances) -> Covariances:
-    r"""Return the Cholesky factors, their diagonals in logs, in a row.
-
-    .. math::
-
-        \Sigma = L L^{\mathsf T}, \qquad
-        v = (\log L_{ii}, L_{ij})_{i > j}
-
-    (`eq-one_pass-pack`): any such row belongs to one positive
-    definite matrix.
-
-    Parameters
-    ----------
-    matrices : array of shape (..., m, m)
-        Positive definite.
-
-    Returns
-    -------
-    array of shape (..., m (m + 1) / 2)
-        Without limits.
-
-    Examples
-    --------
-    >>> log_cholesky(np.array([[1.0, 2.0], [2.0, 5.0]]))
-    array([0., 2., 0.])
-
-    References
-    ----------
-    Pinheiro and Bates (1996), Unconstrained parametrizations for
-    variance-covariance matrices.
-    """
-    roots = np.linalg.cholesky(matrices)  # (..., m, m)
-    m = np.arange(roots.shape[-1])
-    roots[..., m, m] = np.log(roots[..., m, m])
-    rows: Covariances = roots[..., *np.tril_indices(len(m))]
-    return rows
-
-
-def from_log_cholesky(rows: Covariances) -> Covariances:
-    r"""Return the matrices that `log_cholesky` was given.
-
-    .. math:: \Sigma = L L^{\mathsf T}, \qquad L_{ii} = e^{v_{ii}}
-
-    (`eq-one_pass-unpack`).
-
-    Parameters
-    ----------
-    rows : array of shape (..., m (m + 1) / 2)
-        Any finite numbers.
-
-    Returns
-    -------
-    array of shape (..., m, m)
-        Positive definite, but for rounding.
-
-    Examples
-    --------
-    >>> from_log_cholesky(np.array([0.0, 2.0, 0.0]))
-    array([[1., 2.],
-           [2., 5.]])
-
-    References
-    ----------
-    Pinheiro and Bates (1996), Unconstrained parametrizations for
-    variance-covariance matrices.
-    """
-    size = rows.shape[-1]
-    m = int((np.sqrt(8 * size + 1) - 1) / 2)
-    roots = np.zeros((*rows.shape[:-1], m, m))
-    roots[..., *np.tril_indices(m)] = rows
-    i = np.arange(m)
-    roots[..., i, i] = np.exp(roots[..., i, i])
-    matrices: Covariances = roots @ np.swapaxes(roots, -1, -2)
-    return matrices
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class Model(coins.Model):
     >>> params = Params(np.array([0.5, 0.5]), np.array([0.6, 0.5]))
     >>> statistics, bound = Model().expect(np.array([[5, 5]]), params)
     >>> statistics.counts.round(2), round(bound, 4)
-    (array([0.45, 0.55]), -1.5004)
+    (array([0.45, 0.55]), -1.4989)
     """
 
     def expect(

@@ -1,4 +1,4 @@
-"""Whether a matrix is the covariance of anything."""
+"""Positive definite matrices: their roots, and rows without limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from emlib.shapes import (
     Covariances,
 )
 
-__all__ = ["Collapse", "inverse_cholesky"]
+__all__ = [
+    "Collapse",
+    "from_log_cholesky",
+    "inverse_cholesky",
+    "log_cholesky",
+]
 
 EPS = 2.0**-52  # from 1 to the next number of double precision
 
@@ -101,3 +106,79 @@ def is_definite(matrix: Any, d: int) -> bool:
         return False
     symmetric = np.allclose(matrix, matrix.T, rtol=1e-5, atol=1e-8)
     return symmetric and bool((np.linalg.eigvalsh(matrix) > 0).all())
+
+
+def log_cholesky(matrices: Covariances) -> Covariances:
+    r"""Return the Cholesky factors, their diagonals in logs, in a row.
+
+    .. math::
+
+        \Sigma = L L^{\mathsf T}, \qquad
+        v = (\log L_{ii}, L_{ij})_{i > j}
+
+    (`eq-one_pass-pack`): any such row belongs to one positive
+    definite matrix.
+
+    Parameters
+    ----------
+    matrices : array of shape (..., m, m)
+        Positive definite.
+
+    Returns
+    -------
+    array of shape (..., m (m + 1) / 2)
+        Without limits.
+
+    Examples
+    --------
+    >>> log_cholesky(np.array([[1.0, 2.0], [2.0, 5.0]]))
+    array([0., 2., 0.])
+
+    References
+    ----------
+    Pinheiro and Bates (1996), Unconstrained parametrizations for
+    variance-covariance matrices.
+    """
+    roots = np.linalg.cholesky(matrices)  # (..., m, m)
+    m = np.arange(roots.shape[-1])
+    roots[..., m, m] = np.log(roots[..., m, m])
+    rows: Covariances = roots[..., *np.tril_indices(len(m))]
+    return rows
+
+
+def from_log_cholesky(rows: Covariances) -> Covariances:
+    r"""Return the matrices that `log_cholesky` was given.
+
+    .. math:: \Sigma = L L^{\mathsf T}, \qquad L_{ii} = e^{v_{ii}}
+
+    (`eq-one_pass-unpack`).
+
+    Parameters
+    ----------
+    rows : array of shape (..., m (m + 1) / 2)
+        Any finite numbers.
+
+    Returns
+    -------
+    array of shape (..., m, m)
+        Positive definite, but for rounding.
+
+    Examples
+    --------
+    >>> from_log_cholesky(np.array([0.0, 2.0, 0.0]))
+    array([[1., 2.],
+           [2., 5.]])
+
+    References
+    ----------
+    Pinheiro and Bates (1996), Unconstrained parametrizations for
+    variance-covariance matrices.
+    """
+    size = rows.shape[-1]
+    m = int((np.sqrt(8 * size + 1) - 1) / 2)
+    roots = np.zeros((*rows.shape[:-1], m, m))
+    roots[..., *np.tril_indices(m)] = rows
+    i = np.arange(m)
+    roots[..., i, i] = np.exp(roots[..., i, i])
+    matrices: Covariances = roots @ np.swapaxes(roots, -1, -2)
+    return matrices
