@@ -2,12 +2,10 @@
 
 from emlib import (
     bound,
-    coins,
     datasets,
-    gaussians,
-    kmeans,
     laws,
     loop,
+    one_pass,
     scale,
     speed,
     starts,
@@ -15,6 +13,7 @@ from emlib import (
 from emlib.estimators import CoinMixture, GaussianMixture, KMeans
 from emlib.laws import check
 from emlib.loop import Labels, em, fit, sweep
+from emlib.models import coins, gaussians, kmeans, missing
 from emlib.speed import squarem
 
 __all__ = [
@@ -32,6 +31,8 @@ __all__ = [
     "kmeans",
     "laws",
     "loop",
+    "missing",
+    "one_pass",
     "scale",
     "speed",
     "squarem",

@@ -16,8 +16,8 @@ from sklearn.mixture import GaussianMixture
 import emlib
 from emlib import datasets, em, fit, starts
 from emlib.bound import bound
-from emlib.gaussians import Diag, Full, Model, Prior, Spherical, Tied
 from emlib.loop import Labels
+from emlib.models.gaussians import Diag, Full, Model, Prior, Spherical, Tied
 from emlib.speed import jacobian
 
 SEEDS = range(5)

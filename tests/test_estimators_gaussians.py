@@ -21,11 +21,12 @@ from sklearn.mixture import GaussianMixture as Rival
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
-from emlib import GaussianMixture, em, gaussians, gaussians_fast
+from emlib import GaussianMixture, em, gaussians, one_pass
 from emlib.estimators.stopping import TurnRecord, is_auto_end
+from emlib.models.covariances import COVARIANCES
 from emlib.speed import jacobian
 
-TYPES = list(gaussians.KINDS)
+TYPES = list(COVARIANCES)
 LEARNED = ["weights_", "means_", "covariances_"]
 FITTED = [*LEARNED, "precisions_", "precisions_cholesky_"]
 
@@ -104,7 +105,7 @@ def same(one, other, rtol=0.0, names=FITTED):
 
 
 def params(mixture):
-    kind = gaussians.KINDS[mixture.covariance_type]
+    kind = COVARIANCES[mixture.covariance_type]
     return kind(mixture.weights_, mixture.means_, mixture.covariances_)
 
 
@@ -435,7 +436,7 @@ def test_squarem_finds_the_same_in_fewer_maps(seed):
 
 @pytest.mark.parametrize("most", range(9))
 def test_n_iter_counts_maps(most, monkeypatch):
-    calls, model = [], gaussians_fast.Model
+    calls, model = [], one_pass.gaussians.Model
     inner = model.maximise
 
     def counted(self, *args):

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from emlib import KMeans, fit, kmeans, sweep
+from emlib import KMeans, fit, kmeans
 from emlib.estimators import empty_clusters, seeding
 from emlib.scale import InBlocks, Rows, blocks, budget
 
@@ -74,100 +74,6 @@ def exact(x, means):
         total += min(apart)
         labels.append(apart.index(min(apart)))
     return float(total), labels
-
-
-# --- the fast E-step and its sums
-
-
-@pytest.mark.parametrize("counted", [False, True])
-@pytest.mark.parametrize("far", [0.0, 1e8])
-@pytest.mark.parametrize("numbers", [1, 2**18])
-@pytest.mark.parametrize("about", ["zero", "mean", None])
-@pytest.mark.parametrize("seed", range(3))
-def test_tally_is_the_e_step_and_its_sums(
-    seed, about, numbers, far, counted
-):
-    x = cloud(seed, 200) + far
-    params = kmeans.Params(x[:6].copy())
-    times = weights(len(x), seed) if counted else None
-    origins = {"zero": np.zeros(3), "mean": x.mean(axis=0), None: None}
-    model = kmeans.Model(origins[about], numbers)
-    found, bound = model.expect(x, params, times)
-    said = model.e_step(x, params)
-    wanted = model.summarise(x, said, times, found.origin)
-    np.testing.assert_array_equal(found.counts, wanted.counts)
-    # Sums of 200 rows in another order: some units in the last place of
-    # the rows, as they are about the origin.
-    size = abs(x - found.origin).max()
-    np.testing.assert_allclose(
-        found.sums, wanted.sums, rtol=1e-13, atol=1e-13 * 200 * size
-    )
-    evidence = said.log_evidence  # (n,)
-    total = evidence.sum() if times is None else times @ evidence
-    # The bound is a difference of squares about the origin.
-    assert bound == pytest.approx(total, rel=1e-13, abs=1e-12 * size**2)
-
-
-@pytest.mark.parametrize("kind", ["uint8", "int64", "float32", "fortran"])
-@pytest.mark.parametrize("about", [None, "zero"])
-def test_tally_takes_rows_of_any_type(kind, about):
-    x = np.random.default_rng(0).integers(0, 9, size=(99, 4))
-    given = (
-        np.asfortranarray(x.astype(float))
-        if kind == "fortran"
-        else x.astype(kind)
-    )
-    origin = np.zeros(4) if about else None
-    model = kmeans.Model(origin, 128)
-    params = kmeans.Params(x[:5] + 0.3)
-    found, bound = model.expect(given, params)
-    wanted, other = model.expect(x.astype(float), params)
-    np.testing.assert_array_equal(found.counts, wanted.counts)
-    np.testing.assert_allclose(found.sums, wanted.sums, rtol=1e-13)
-    assert bound == pytest.approx(other, rel=1e-13)
-
-
-@pytest.mark.parametrize("shift", [0.0, 0.1, 1 / 3])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_ties_go_to_the_lowest_index_however_the_sums_round(seed, shift):
-    rng = np.random.default_rng(seed)
-    x = rng.integers(-3, 4, size=(400, 2)).astype(float)
-    params = kmeans.Params(rng.integers(-3, 4, size=(9, 2)).astype(float))
-    model = kmeans.Model(np.full(2, shift))
-    labels = np.concatenate(
-        [side.labels for side in model.nearest(params)(x)]
-    )
-    np.testing.assert_array_equal(labels, exact(x, params.means)[1])
-
-
-@pytest.mark.parametrize("far", [1e4, 1e9, 1e15])
-def test_tight_clusters_far_away_are_told_apart(far):
-    rng = np.random.default_rng(0)
-    x = np.concatenate(
-        [rng.normal(size=(30, 2)), far + rng.normal(size=(30, 2))]
-    )
-    params = kmeans.Params(
-        np.concatenate([np.zeros((1, 2)), far + rng.normal(size=(4, 2))])
-    )
-    (side,) = kmeans.Model().nearest(params)(x)
-    np.testing.assert_array_equal(side.labels, exact(x, params.means)[1])
-
-
-def test_more_than_256_centres_have_labels():
-    x = np.random.default_rng(0).permutation(9.0 * np.arange(300))
-    params = kmeans.Params(9.0 * np.arange(300)[:, None])
-    (side,) = kmeans.Model().nearest(params)(x[:, None])
-    np.testing.assert_array_equal(9.0 * side.labels, x)
-
-
-def test_a_sweep_takes_the_fast_way():
-    x, times = cloud(n=100), weights(100)
-    params = kmeans.Params(x[:4].copy())
-    model = kmeans.Model(x.mean(axis=0), 64)
-    found, bound = sweep(model, blocks(x, times, 30), params)
-    wanted, other = model.expect(x, params, times)
-    np.testing.assert_allclose(found.sums, wanted.sums, rtol=1e-12)
-    assert bound == pytest.approx(other, rel=1e-12)
 
 
 # --- scikit-learn's answers

@@ -20,6 +20,7 @@ from emlib import em, fit, gaussians, kmeans, starts
 from emlib.bound import bound
 from emlib.laws import check
 from emlib.loop import Labels
+from emlib.models.covariances import COVARIANCES
 
 SEEDS = range(4)
 KINDS = ["full", "tied", "diag", "spherical"]
@@ -45,7 +46,7 @@ def random_params(rng, kind="full", k=3, d=2):
     }
     weights = rng.dirichlet(np.ones(k))
     means = rng.normal(size=(k, d))
-    return gaussians.KINDS[kind](weights, means, free[kind]())
+    return COVARIANCES[kind](weights, means, free[kind]())
 
 
 def random_case(seed, n=12, k=3, d=2):

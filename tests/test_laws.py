@@ -14,13 +14,14 @@ from emlib import (
     em,
     fit,
     gaussians,
-    gaussians_fast,
     kmeans,
     laws,
+    one_pass,
     squarem,
     sweep,
 )
 from emlib.loop import Labels, Step
+from emlib.models.covariances import COVARIANCES
 from emlib.scale import blocks
 
 SEEDS = range(6)
@@ -35,7 +36,7 @@ MODELS = {
     "k-means": kmeans.Model(),
 }
 COINS = [name for name in MODELS if name.startswith("coins")]
-GAUSSIANS = list(gaussians.KINDS)
+GAUSSIANS = list(COVARIANCES)
 EVERY = {law.__name__ for law, *_ in laws.LAWS}
 # k-means takes sides: its evidence is the largest of a row's log joints,
 # not the log of their sum, and its responsibilities are the limit of the
@@ -78,7 +79,7 @@ def blobs(name, seed, d, k, spread=3.0, each=30):
     means = means + rng.normal(scale=0.3, size=(k, d))  # (k, d)
     if name == "k-means":
         return MODELS[name], x, kmeans.Params(means), rng
-    kind = gaussians.KINDS[name]
+    kind = COVARIANCES[name]
     cells = kind.keep(matrices) / kind.pool(np.ones(k))
     start = kind(rng.dirichlet(np.full(k, 20.0)), means, cells)
     return MODELS[name], x, start, rng
@@ -177,9 +178,10 @@ def test_nor_does_what_they_catch(name, scale, shift):
 
 
 def in_one_pass(name):
-    """Return the model of this name that has a tally."""
-    fast = gaussians_fast.Model
-    return fast(name) if name in GAUSSIANS else MODELS[name]
+    """Return the model of this name that takes both steps in one pass."""
+    if name in GAUSSIANS:
+        return one_pass.gaussians.Model(name)
+    return one_pass.kmeans.Model()
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_the_rate_is_the_share_of_missing_information(name, seed):
 @pytest.mark.parametrize("name", GAUSSIANS)
 def test_gaussians_too_miss_what_their_rate_says(name, d, seed):
     rng = np.random.default_rng([seed, d])
-    kind = gaussians.KINDS[name]
+    kind = COVARIANCES[name]
     matrices = np.stack([np.eye(d), 1.5 * np.eye(d)])  # (k, d, d)
     cells = kind.keep(matrices) / kind.pool(np.ones(2))
     ends = np.array([np.full(d, -2.0), np.full(d, 2.0)])  # (k, d)
@@ -294,7 +296,7 @@ def test_a_cold_loop_is_lloyds(name, seed):
             return previous._replace(means=right.means)
 
     _, x, start, _ = blobs("k-means", seed, 2, 3, spread=1.5)
-    kind = gaussians.KINDS[name]
+    kind = COVARIANCES[name]
     matrices = np.stack([1e-6 * np.eye(2)] * 3)  # (k, d, d)
     cells = kind.keep(matrices) / kind.pool(np.ones(3))
     frozen = kind(np.full(3, 1 / 3), start.means, cells)

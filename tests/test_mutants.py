@@ -23,8 +23,9 @@ from threadpoolctl import threadpool_limits
 
 from emlib import coins, gaussians, kmeans, laws
 from emlib.bound import Posterior
-from emlib.coins import Params, Statistics
 from emlib.loop import Labels
+from emlib.models.coins import Params, Statistics
+from emlib.models.covariances import COVARIANCES
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -966,7 +967,7 @@ def of_coins(mutant, seed=0):
 def of_gaussians(mutant, covariance_type, seed=0):
     """Return a model, points of overlapping components and a start."""
     rng = np.random.default_rng(seed)
-    kind = gaussians.KINDS[covariance_type]
+    kind = COVARIANCES[covariance_type]
     means = np.array([[0.0, 0.0], [3.0, 1.0], [0.0, 4.0]])  # (k, d)
     full = np.array(
         [[[2.0, 0.9], [0.9, 1.0]], [[0.5, 0.2], [0.2, 0.3]], np.eye(2)]

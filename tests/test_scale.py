@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from emlib import coins, em, fit, gaussians, scale, squarem, sweep
+from emlib import coins, em, fit, gaussians, one_pass, scale, squarem, sweep
 from emlib.loop import Labels
 from emlib.scale import InBlocks, blocks, thread_map
 
@@ -52,7 +52,7 @@ def test_no_rows_make_no_blocks():
 def test_a_blocked_loop_is_the_loop(seed, loop, size, counted, learn):
     x, begin, times = random_rows(seed)
     multiplicity = times if counted else None
-    model = coins.Model(learn_weights=learn)
+    model = one_pass.coins.Model(learn_weights=learn)
     whole = loop(model, x, begin, multiplicity)
     parts = loop(InBlocks(model), blocks(x, multiplicity, size), begin)
     before = -np.inf
@@ -70,15 +70,17 @@ def test_a_blocked_loop_is_the_loop(seed, loop, size, counted, learn):
 @pytest.mark.parametrize("size", [5, 100])
 def test_a_blocked_fit_is_the_fit(size):
     x, begin, times = random_rows(20)
-    one = fit(coins.Model(), x, begin, times)
-    other = fit(InBlocks(coins.Model()), blocks(x, times, size), begin)
+    one = fit(one_pass.coins.Model(), x, begin, times)
+    other = fit(
+        InBlocks(one_pass.coins.Model()), blocks(x, times, size), begin
+    )
     assert other.turns == one.turns
     np.testing.assert_allclose(other.history, one.history, rtol=1e-12)
 
 
 def test_the_e_step_keeps_no_responsibilities():
     x, begin, _ = random_rows(0)
-    model = InBlocks(coins.Model())
+    model = InBlocks(one_pass.coins.Model())
     posterior = model.e_step(blocks(x, size=5), begin)
     assert isinstance(posterior.statistics, coins.Statistics)
     assert posterior.log_evidence.shape == (1,)
@@ -87,7 +89,10 @@ def test_the_e_step_keeps_no_responsibilities():
 
 def test_a_blocked_model_packs_as_its_model_does():
     _, begin, _ = random_rows(0)
-    model, blocked = coins.Model(), InBlocks(coins.Model())
+    model, blocked = (
+        one_pass.coins.Model(),
+        InBlocks(one_pass.coins.Model()),
+    )
     vector = blocked.pack(begin)
     assert (vector == model.pack(begin)).all()
     for a, b in zip(blocked.unpack(vector, begin), begin, strict=True):
@@ -206,7 +211,7 @@ def test_a_fault_in_a_worker_reaches_the_caller_and_frees_blas(four_cores):
 def test_threads_change_no_bit(four_cores, monkeypatch, size, counted):
     x, begin, times = random_rows(3)
     parts = blocks(x, times if counted else None, size)
-    model = coins.Model()
+    model = one_pass.coins.Model()
     wanted, total = sweep(model, parts, begin)
     plain = fit(InBlocks(model), parts, begin, max_turns=5)
     for allowed in ("1", "2", "3"):
@@ -220,14 +225,11 @@ def test_threads_change_no_bit(four_cores, monkeypatch, size, counted):
         assert looped.history == plain.history
 
 
-def test_blocks_of_a_model_without_one_pass_are_the_loop_too():
-    class TwoSteps(coins.Model):
-        expect = None
-
+def test_blocks_of_a_model_in_two_steps_are_the_loop_too():
     x, begin, times = random_rows(4)
-    one = fit(TwoSteps(), x, begin, times, max_turns=20)
+    one = fit(coins.Model(), x, begin, times, max_turns=20)
     parts = blocks(x, times, 5)
-    other = fit(InBlocks(TwoSteps()), parts, begin, max_turns=20)
+    other = fit(InBlocks(coins.Model()), parts, begin, max_turns=20)
     np.testing.assert_allclose(other.history, one.history, rtol=1e-12)
 
 

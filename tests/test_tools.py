@@ -12,8 +12,8 @@ from scipy.special import logsumexp, xlogy
 from scipy.stats import binom
 
 from emlib.bound import normalise
-from emlib.coins import Model
 from emlib.loop import Labels
+from emlib.models.coins import Model
 
 SEEDS = range(5)
 

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from emlib import coins, starts
+from emlib import starts
 from emlib.bound import Posterior
 from emlib.estimators.checks import (
     SQUAREM,
@@ -27,6 +27,8 @@ from emlib.estimators.checks import (
 from emlib.estimators.mixture import Mixture, Task
 from emlib.estimators.stopping import Climb, TurnRecord, is_at_rest
 from emlib.loop import Block, Labels
+from emlib.models import coins
+from emlib.one_pass import coins as one_pass
 from emlib.scale import Rows, budget, even_slices
 from emlib.shapes import Counts, PerComponent, PerPoint, Table
 
@@ -339,7 +341,7 @@ class CoinMixture(Mixture):
             yield model.e_step(x, params), times
 
 
-class _Keeping(coins.Model):
+class _Keeping(one_pass.Model):
     """Coins of which one without credit keeps its chance of heads.
 
     No chance of heads is better than another for it, and its weight, where

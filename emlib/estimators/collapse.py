@@ -8,27 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from emlib import gaussians, gaussians_fast, gaussians_missing
-from emlib.gaussians import Collapse
-from emlib.gaussians_fast import Featured
 from emlib.loop import Step
+from emlib.models import missing
+from emlib.models.covariances import Collapse
+from emlib.one_pass import gaussians as one_pass
+from emlib.one_pass.gaussian_family import Featured, precisions
 from emlib.scale import Standardised
-from emlib.shapes import PerComponent, PerPoint, Vector
+from emlib.shapes import PerPoint, Vector
 
 __all__ = [
     "FillingHoles",
     "InOnePass",
     "faults",
-    "floor_share",
-    "keep_covariance",
     "repaired",
 ]
 
 
 class _Keeping:
     """What keeps a component without a point as it was."""
-
-    covariance_type: str
 
     def maximise(self, statistics: Any, previous: Any = None) -> Any:
         """Return the parameters at which the expected log joint peaks."""
@@ -40,14 +37,13 @@ class _Keeping:
         filled = replace(statistics, counts=counts)
         found = base.maximise(filled, previous)
         live = np.where(dead, 0, statistics.counts)  # (k,)
-        if self.covariance_type != "tied":  # what all share moves on
-            found = keep_covariance(found, previous, np.flatnonzero(dead))
+        found = found.with_own_of(previous, np.flatnonzero(dead))
         means = np.where(dead[:, None], previous.means, found.means)
         return found._replace(weights=live / live.sum(), means=means)
 
 
 @dataclass(frozen=True)
-class InOnePass(_Keeping, gaussians_fast.Model):
+class InOnePass(_Keeping, one_pass.Model):
     """Gaussians in the form to run."""
 
     def log_evidence(self, x: Any, params: Any) -> PerPoint:
@@ -57,7 +53,7 @@ class InOnePass(_Keeping, gaussians_fast.Model):
 
 
 @dataclass(frozen=True)
-class FillingHoles(_Keeping, gaussians_missing.Model):
+class FillingHoles(_Keeping, missing.Model):
     """Gaussians of points with holes, which are `Standardised` rows.
 
     The evidence is that of whole points: what the unit of unseen values
@@ -66,7 +62,7 @@ class FillingHoles(_Keeping, gaussians_missing.Model):
 
     def e_step(  # type: ignore[override]
         self, x: Standardised, params: Any
-    ) -> gaussians_missing.Posterior:
+    ) -> missing.Posterior:
         """Return the posterior."""
         found = super().e_step(np.asarray(x), params)
         evidence = found.log_evidence + _unseen(x)  # (n,)
@@ -78,7 +74,7 @@ class FillingHoles(_Keeping, gaussians_missing.Model):
 
     def expect(self, x: Any, params: Any, multiplicity: Any = None) -> Any:
         """Return the statistics and the bound of a block."""
-        gaussians_fast.precisions(params)  # which names what collapsed
+        precisions(params)  # which names what collapsed
         found, bound = super().expect(np.asarray(x), params, multiplicity)
         times = np.ones(len(x)) if multiplicity is None else multiplicity
         return found, bound + float(times @ _unseen(x))
@@ -88,18 +84,6 @@ def _unseen(x: Standardised) -> PerPoint:
     """Return what the unit of unseen values would have cost, (n,)."""
     cost: PerPoint = np.isnan(x.x) @ np.log(x.standardiser.scale)
     return cost
-
-
-def keep_covariance(params: Any, previous: Any, components: Any) -> Any:
-    """Return the parameters, of which some components keep their shape."""
-    if isinstance(params, gaussians.Tied):
-        return params._replace(covariances=previous.covariances)
-    shapes = params.covariances.copy()
-    means = np.where(
-        np.isfinite(params.means), params.means, previous.means
-    )
-    shapes[components] = previous.covariances[components]
-    return params._replace(means=means, covariances=shapes)
 
 
 def repaired(
@@ -140,7 +124,7 @@ def _keep(
         "fewer components, another start, a larger reg_covar or a "
         "prior."
     )
-    kept = keep_covariance(step.params, before.params, [component])
+    kept = step.params.with_covariances_of(before.params, [component])
     return replace(step, params=kept)
 
 
@@ -167,35 +151,14 @@ def _restart_component(
     k, d = before.params.means.shape
     means, weights = step.params.means.copy(), step.params.weights.copy()
     means[component], weights[component] = row, weights.mean()
-    kind = type(step.params)
-    wide = kind.keep(np.broadcast_to(np.eye(d), (k, d, d)) / k**2)
-    shapes = np.array(step.params.covariances)
-    if kind is gaussians.Tied:
-        shapes = np.array(before.params.covariances)
-    else:
-        shapes[component] = wide[component]
+    wide = np.broadcast_to(np.eye(d), (k, d, d)) / k**2
+    shapes = step.params.restarted(before.params, component, wide)
     notes.append(
         f"component {component} collapsed or died at turn {step.turn}, and "
         "started anew at the worst-explained row."
     )
-    params = kind(weights / weights.sum(), means, shapes)
+    params = type(step.params)(weights / weights.sum(), means, shapes)
     return replace(step, params=params)
-
-
-def floor_share(params: Any, reg: Vector) -> PerComponent:
-    """Return how much of its smallest variance a component owes to reg."""
-    if isinstance(params, gaussians.Diag | gaussians.Spherical):
-        variances = gaussians_fast.PARTS[type(params)].variances(
-            params.covariances
-        )
-        worst = (reg / variances).max(axis=1)  # (k,)
-    else:
-        matrices = params.covariances.reshape(-1, len(reg), len(reg))
-        inverse = np.linalg.inv(np.linalg.cholesky(matrices))  # (k, d, d)
-        # The largest ratio u^T R u / u^T S u over directions u.
-        scaled = inverse * np.sqrt(reg)  # (k, d, d)
-        worst = np.linalg.norm(scaled, ord=2, axis=(1, 2)) ** 2  # (k,)
-    return np.broadcast_to(worst, params.weights.shape)
 
 
 def _dead(weights: PerPoint) -> Iterator[str]:
@@ -213,7 +176,7 @@ def faults(params: Any, reg: Vector, given: Any) -> Iterator[str]:
     Dead components, and regularisation that is much of a variance.
     """
     yield from _dead(params.weights)
-    shares = floor_share(params, reg)  # (k,)
+    shares = params.floor_shares(reg)  # (k,)
     large = np.flatnonzero(shares > 0.01).tolist()
     if large:
         worst = int(np.argmax(shares))

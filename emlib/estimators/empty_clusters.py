@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emlib import kmeans
+from emlib.models import kmeans
+from emlib.one_pass import kmeans as one_pass
 from emlib.scale import InBlocks, Summed, budget
 from emlib.shapes import PerPoint, Points
 
@@ -24,14 +25,14 @@ class WorstRows(NamedTuple):
 
 def worst_rows(parts: Any, params: kmeans.Params, most: int) -> WorstRows:
     """Return the rows farthest from their centres, so many at most."""
-    nearest = kmeans.Model(numbers=budget.CLUSTER_BYTES // 8).nearest(
+    assign = one_pass.Model(numbers=budget.CLUSTER_BYTES // 8).assign(
         params
     )
     d = params.means.shape[1]
     none = np.empty(0)
     found = WorstRows(none, none.astype(int), np.empty((0, d)), none)
     for x, times in parts:
-        for side in nearest(x):
+        for side in assign(x):
             some = _missed(x[side.cut], side, params, times)
             both = [
                 np.concatenate(pair)
@@ -43,7 +44,7 @@ def worst_rows(parts: Any, params: kmeans.Params, most: int) -> WorstRows:
 
 
 def _missed(
-    x: Points, side: kmeans.Side, params: kmeans.Params, times: Any
+    x: Points, side: one_pass.Assignment, params: kmeans.Params, times: Any
 ) -> WorstRows:
     """Return the rows that count and that their centres do not explain."""
     x = x.astype(np.float64)  # (n, d)

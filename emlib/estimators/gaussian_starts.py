@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from emlib import gaussians, gaussians_fast, starts
+from emlib import starts
 from emlib.estimators.checks import as_floats, reject_row, require
 from emlib.estimators.kmeans import KMeans
-from emlib.gaussians import Collapse
 from emlib.loop import Block, Labels
+from emlib.models.covariances import COVARIANCES, Collapse
+from emlib.one_pass.gaussian_family import precisions as precisions_of
 from emlib.scale import Rows, Standardiser, budget
 from emlib.shapes import Centres, Points, Table
 
@@ -20,7 +21,6 @@ __all__ = [
     "check_reach",
     "check_table",
     "given_parts",
-    "is_spread",
     "params_of_labels",
 ]
 
@@ -38,14 +38,6 @@ class _QuietKMeans(KMeans):
 
 
 # --- what the user gave
-
-
-def is_spread(matrix: Any, d: int) -> bool:
-    """Say whether a matrix is symmetric and positive definite, (d, d)."""
-    if matrix.shape != (d, d) or not np.isfinite(matrix).all():
-        return False
-    symmetric = np.allclose(matrix, matrix.T, rtol=1e-5, atol=1e-8)
-    return symmetric and bool((np.linalg.eigvalsh(matrix) > 0).all())
 
 
 def check_table(given: Any, n: int, k: int) -> Table:
@@ -93,36 +85,27 @@ def _inverse(
 ) -> Any:
     """Return the covariances of the given precisions, or raise."""
     name, received = "precisions_init", given["precisions_init"]
-    matrices = kind in ("full", "tied")
-    shapes = {"full": (k, d, d), "tied": (d, d), "diag": (k, d)}
-    shape = shapes.get(kind, (k,))
+    cls = COVARIANCES[kind]
+    shape = cls.shape_of(k, d)
     kept = precisions.shape == shape and np.isfinite(precisions).all()
     require(kept, name, f"finite numbers of shape {shape}", received)
-    if not matrices:
-        rule = "positive, at least 1e-300"
-        require((precisions >= 1e-300).all(), name, rule, received)
-        return 1 / precisions
-    for index, matrix in enumerate(precisions.reshape(-1, d, d)):
-        if not is_spread(matrix, d):
-            raise ValueError(
-                "precisions_init must hold symmetric, positive "
-                f"definite matrices; number {index} is not. Invert "
-                "covariances with np.linalg.inv."
-            )
-    covariances = np.linalg.inv(precisions)
+    try:
+        cls.check_precisions(precisions)
+    except ValueError as fault:
+        raise ValueError(f"{name} {fault}") from None
+    covariances = cls.inverted(precisions)
     kept = np.isfinite(covariances).all()
     require(kept, name, "at least 1e-300", received)
-    return (covariances + np.swapaxes(covariances, -1, -2)) / 2
+    return covariances
 
 
 def check_reach(params: Any) -> Any:
     """Return a start, or raise where it is too far away for float64."""
     try:
-        inverse = gaussians_fast.precisions(params)
+        inverse = precisions_of(params)
     except Collapse:  # which `on_collapse` deals with
         return params
-    variances = gaussians_fast.PARTS[type(params)].variances
-    widest = variances(params.covariances).max()
+    widest = params.variances(params.covariances).max()
     reach = np.abs(params.means).max() + 9 + 3 * np.sqrt(widest)
     with np.errstate(over="ignore"):
         terms = params.means.shape[1] ** 2 * np.abs(inverse.values).max()
@@ -164,7 +147,7 @@ def _centres(
 def _pieces(rows: Rows, kind: Any) -> list[Block]:
     """Return the rows in blocks whose features may be held."""
     d = rows.x.shape[1]
-    numbers = d + gaussians_fast.PARTS[kind].rows(d)
+    numbers = d + kind.n_quadratics(d)
     return rows.blocks(max(budget.COPY_BYTES // (8 * numbers), 64))
 
 
@@ -192,7 +175,7 @@ def params_of_labels(
 
     Holes are filled with their columns' means.
     """
-    kind = gaussians.KINDS[model.covariance_type]
+    kind = COVARIANCES[model.covariance_type]
     blocks = _pieces(rows, kind)
     if isinstance(how, str):
         centres = (

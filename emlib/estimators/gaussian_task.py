@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from emlib import gaussians, gaussians_fast
 from emlib.estimators.checks import as_floats, is_size, require
 from emlib.estimators.collapse import FillingHoles, InOnePass
 from emlib.estimators.display import Display
-from emlib.estimators.gaussian_starts import is_spread
 from emlib.estimators.mixture import Task
 from emlib.estimators.stopping import TurnRecord
-from emlib.gaussians_fast import Featured
 from emlib.loop import Block, Step
+from emlib.models import gaussians
+from emlib.models.covariances import is_definite
+from emlib.one_pass.gaussian_family import Featured
 from emlib.scale import (
     ColumnScale,
     Rows,
@@ -64,9 +64,8 @@ class GaussianTask(Task):
         bound = step.bound - self.size * shift
         if self.model.prior is not None:
             dof, scale = self.model.prior
-            tied = isinstance(step.params, gaussians.Tied)
-            matrices = 1 if tied else len(step.params.weights)
-            prior -= (dof + len(scale) + 1) * shift * matrices
+            firm = dof + len(scale) + 1
+            prior -= firm * shift * step.params.n_matrices()
         return TurnRecord(step.turn, bound, bound + prior)
 
 
@@ -96,7 +95,7 @@ def _prior(estimator: Any, rows: Rows, unit: Standardiser) -> Any:
     rule = "(dof, scale), dof at least 0 and scale a positive definite "
     rule += f"matrix of shape ({d}, {d})"
     matrix = as_floats("prior", rule, matrix)
-    kept = is_size(dof) and is_spread(matrix, d)
+    kept = is_size(dof) and is_definite(matrix, d)
     require(kept, "prior", rule, estimator.prior)
     scaled = matrix / unit.scale / unit.scale[:, None]  # (d, d)
     return gaussians.Prior(float(dof), scaled)
@@ -118,7 +117,7 @@ def standardised(
 def with_features(blocks: list[Block], kind: Any) -> list[Block]:
     """Return a block of few rows as rows that hold their features."""
     (x, times), d = blocks[0], blocks[0].x.shape[1]
-    numbers = len(x) * (gaussians_fast.PARTS[kind].rows(d) + d + 1)
+    numbers = len(x) * (kind.n_quadratics(d) + d + 1)
     few = x.dtype.itemsize * numbers <= budget.COPY_BYTES
     if len(blocks) > 1 or not few:
         return blocks
@@ -127,17 +126,10 @@ def with_features(blocks: list[Block], kind: Any) -> list[Block]:
 
 def scale_of_params(params: Any) -> Standardiser:
     """Return where the means are near zero and the widths near one."""
-    kind = type(params)
-    widths = np.sqrt(
-        gaussians_fast.PARTS[kind].variances(params.covariances)
-    )
+    widths = np.sqrt(params.variances(params.covariances))
     reach = np.abs(params.means - params.means[0]).max(axis=0)  # (d,)
     size = np.maximum(
         widths.reshape(-1, widths.shape[-1]).max(axis=0), reach
     )
-    if kind is gaussians.Spherical:
-        size = np.full_like(params.means[0], size.max())
-    scale = np.exp2(np.round(np.log2(size)))  # (d,)
-    return Standardiser(
-        params.means[0], np.broadcast_to(scale, reach.shape)
-    )
+    scale = np.exp2(np.round(np.log2(params.scales(size))))  # (d,)
+    return Standardiser(params.means[0], scale)

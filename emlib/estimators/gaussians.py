@@ -13,7 +13,6 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from emlib import gaussians, gaussians_fast
 from emlib.estimators.checks import (
     SQUAREM,
     Rule,
@@ -58,8 +57,10 @@ from emlib.estimators.stopping import (
     TurnRecord,
     is_auto_end,
 )
-from emlib.gaussians import Collapse
 from emlib.loop import Block, Step
+from emlib.models.covariances import COVARIANCES, Collapse
+from emlib.one_pass import gaussians as one_pass
+from emlib.one_pass.gaussian_family import precisions
 from emlib.scale import (
     ColumnScale,
     Rows,
@@ -205,7 +206,7 @@ class GaussianMixture(Mixture):
         "verbose_interval": whole_number(1),
         "tol": size_or("auto"),
         "reg_covar": size_or("relative"),
-        "covariance_type": one_of(*gaussians.KINDS),
+        "covariance_type": one_of(*COVARIANCES),
         "accelerate": SQUAREM,
         "missing": one_of("error", "em"),
         "on_collapse": one_of("warn", "raise", "restart"),
@@ -328,7 +329,7 @@ class GaussianMixture(Mixture):
         after = blended(stream, step, task.size)
         there = task.step(after.params, turn=after.batches)
         try:
-            gaussians_fast.precisions(after.params)
+            precisions(after.params)
         except Collapse:
             there = self._repaired(there, step, notes)
         for note in dict.fromkeys(notes):
@@ -372,18 +373,7 @@ class GaussianMixture(Mixture):
         self._check_sample_size(n_samples)
         state = check_random_state(self.random_state)
         times = state.multinomial(n_samples, self.weights_)  # (k,)
-        params = self._params()
-        matrices = isinstance(params, gaussians.Full | gaussians.Tied)
-        shapes = params.matrices() if matrices else params.covariances
-        drawn = [
-            state.multivariate_normal(mean, shape, int(size), "ignore")
-            if matrices
-            else mean
-            + state.standard_normal((size, len(mean))) * np.sqrt(shape)
-            for mean, shape, size in zip(
-                self.means_, shapes, times, strict=True
-            )
-        ]
+        drawn = self._params().draw(times, state)
         return np.vstack(drawn), np.repeat(np.arange(len(times)), times)
 
     # --- the fit
@@ -436,11 +426,13 @@ class GaussianMixture(Mixture):
             there = given.counted()  # (n,)
             table = check_table(labels, len(given), int(self.n_components))
             labels = table if there is None else table[there]
-        columns = column_scale(rows, self.covariance_type == "spherical")
+        columns = column_scale(
+            rows, COVARIANCES[self.covariance_type].scales
+        )
         model = model_of(self, rows, columns)
         blocks = standardised(blocks, columns.standardiser)
         if isinstance(model, InOnePass):
-            kind = gaussians.KINDS[self.covariance_type]
+            kind = COVARIANCES[self.covariance_type]
             blocks = with_features(blocks, kind)
         return self._posed(rows, blocks, columns, model, labels)
 
@@ -498,7 +490,7 @@ class GaussianMixture(Mixture):
         """Return a start of z: drawn, and what was given."""
         unit, k = task.columns.standardiser, int(self.n_components)
         given = self._given(task.rows.x.shape[1])
-        kind = gaussians.KINDS[self.covariance_type]
+        kind = COVARIANCES[self.covariance_type]
         if not any(part is None for part in given):
             return check_reach(unit.apply(kind(*given)))
         found = unit.undo(
@@ -559,10 +551,8 @@ class GaussianMixture(Mixture):
             )
         self.weights_, self.means_, self.covariances_ = params
         self._fitted_type = type(params).__name__.lower()
-        inverse, _, self.precisions_ = gaussians_fast.precisions(params)
-        if self._fitted_type in ("full", "tied"):
-            inverse = np.swapaxes(inverse, -1, -2).copy()
-        self.precisions_cholesky_ = inverse
+        roots, _, self.precisions_ = precisions(params)
+        self.precisions_cholesky_ = params.precisions_cholesky(roots)
 
     def _store(self, climb: Climb, task: GaussianTask) -> None:
         """Set the fitted attributes."""
@@ -600,7 +590,7 @@ class GaussianMixture(Mixture):
         }
 
     def _set_record(self, record: Any) -> int:
-        kind = gaussians.KINDS[record["type"]]
+        kind = COVARIANCES[record["type"]]
         params = kind(
             *(
                 np.array(record[name], dtype=np.float64)
@@ -618,24 +608,19 @@ class GaussianMixture(Mixture):
         return int(d)
 
     def _params(self) -> Any:
-        kind = gaussians.KINDS[self._fitted_type]
+        kind = COVARIANCES[self._fitted_type]
         return kind(self.weights_, self.means_, self.covariances_)
 
     def _n_parameters(self) -> int:
         k, d = self.means_.shape
-        free = {
-            "full": k * d * (d + 1) // 2,
-            "tied": d * (d + 1) // 2,
-            "diag": k * d,
-            "spherical": k,
-        }
-        return int(k * d + k - 1 + free[self._fitted_type])
+        free = COVARIANCES[self._fitted_type].n_free(k, d)
+        return int(k * d + k - 1 + free)
 
     def _posteriors(self, rows: Rows) -> Iterator[tuple[Any, Any]]:
         params, kind = self._params(), self._fitted_type
         unit = scale_of_params(params)
         around, shift = unit.apply(params), unit.log_jacobian()
-        turn = gaussians_fast.Model(kind).turn(around)
+        turn = one_pass.Model(kind).one_pass(around)
         for x, times in rows.present().blocks(budget.GAUSSIAN_BLOCK_ROWS):
             if has_holes(x):
                 model, z = FillingHoles(kind), Standardised(x, unit)

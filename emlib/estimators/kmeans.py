@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from emlib import kmeans, starts
+from emlib import starts
 from emlib.estimators.checks import (
     Rule,
     check_enough,
@@ -37,6 +37,8 @@ from emlib.estimators.empty_clusters import RefillingBlocks
 from emlib.estimators.mixture import Estimator
 from emlib.estimators.seeding import Spread, far_rows, random_rows
 from emlib.loop import Step, em, next_turn, sweep
+from emlib.models import kmeans
+from emlib.one_pass import kmeans as one_pass
 from emlib.scale import (
     Rows,
     budget,
@@ -382,7 +384,7 @@ class KMeans(
         """Return what the turns make of a start."""
         mean_variance = spread.scatter / spread.size / len(spread.mean)
         some = float(self.tol) * mean_variance
-        model = kmeans.Model(_origin(spread), _numbers())
+        model = one_pass.Model(_origin(spread), _numbers())
         step = next(em(RefillingBlocks(model, mapper), _parts(rows), start))
         inertias, converged = [], False
         while step.turn < self.max_iter and not converged:
@@ -501,7 +503,7 @@ def _check_spread(spread: Spread, rows: Rows) -> None:
         )
 
 
-def _check_near(side: kmeans.Side, begin: int) -> None:
+def _check_near(side: one_pass.Assignment, begin: int) -> None:
     """Raise for the farthest of some rows, if squares cannot hold it."""
     if not np.isfinite(side.squares):
         size = abs(side.rows).max(axis=1)  # (n,)
@@ -567,7 +569,7 @@ def _spread(rows: Rows, mapper: Mapper) -> Spread:
     params = kmeans.Params(rows.x[:1].astype(np.float64))
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(2):
-            model = kmeans.Model(params.means[0], _numbers())
+            model = one_pass.Model(params.means[0], _numbers())
             total, bound = sweep(
                 model, _parts(rows), params, _quiet(mapper)
             )
@@ -588,10 +590,10 @@ def _origin(spread: Spread) -> PerComponent:
 def _sides(
     x: Points,
     begin: int,
-    nearest: Callable[[Points], Iterable[kmeans.Side]],
-) -> Iterator[tuple[slice, kmeans.Side]]:
+    assign: Callable[[Points], Iterable[one_pass.Assignment]],
+) -> Iterator[tuple[slice, one_pass.Assignment]]:
     """Yield the sides of a block's rows, and which rows of all they are."""
-    for side in nearest(x):
+    for side in assign(x):
         _check_near(side, begin)
         start = begin + side.cut.start
         yield slice(start, start + len(side.rows)), side
@@ -601,10 +603,10 @@ def _label(
     rows: Rows, params: kmeans.Params, labels: PerPoint, mapper: Mapper
 ) -> None:
     """Write the nearest centre of each row."""
-    nearest = kmeans.Model(numbers=_numbers()).nearest(params)
+    assign = one_pass.Model(numbers=_numbers()).assign(params)
 
     def one(cut: slice) -> None:
-        for place, side in _sides(rows.x[cut], cut.start, nearest):
+        for place, side in _sides(rows.x[cut], cut.start, assign):
             labels[place] = side.labels
 
     list(_quiet(mapper)(one, _cuts(len(rows.x))))
@@ -617,11 +619,11 @@ def _inertia(
     labels: PerPoint | None = None,
 ) -> float:
     """Return the inertia; write the labels, where there is a place."""
-    nearest = kmeans.Model(numbers=_numbers()).nearest(params)
+    assign = one_pass.Model(numbers=_numbers()).assign(params)
 
     def one(cut: slice) -> float:
         total = 0.0
-        for place, side in _sides(rows.x[cut], cut.start, nearest):
+        for place, side in _sides(rows.x[cut], cut.start, assign):
             apart = params.means[side.labels]  # (n, d)
             np.subtract(rows.x[place], apart, out=apart)
             if rows.multiplicity is None:

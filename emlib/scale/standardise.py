@@ -175,7 +175,9 @@ def _centre(rows: Rows) -> tuple[PerFeature, PerFeature]:
     return origin, reach
 
 
-def column_scale(rows: Rows, same: bool = False) -> ColumnScale:
+def column_scale(
+    rows: Rows, scales: Callable[[Vector], Vector] | None = None
+) -> ColumnScale:
     """Return where the columns are, and how wide.
 
     A far value cannot overflow: squares are taken of what is divided by
@@ -185,8 +187,8 @@ def column_scale(rows: Rows, same: bool = False) -> ColumnScale:
     ----------
     rows : Rows
         Points, (n, d); a NaN is a value that nobody knows.
-    same : bool
-        Whether all columns get one scale.
+    scales : callable, optional
+        Of the columns' widths, (d,); returns those that a model allows.
 
     Returns
     -------
@@ -208,7 +210,7 @@ def column_scale(rows: Rows, same: bool = False) -> ColumnScale:
     peak, middle = np.where(reach > 0, reach, 1), origin[:, None]  # (d,)
     share = _mean(rows, lambda x: ((x - middle) / peak[:, None]) ** 2)
     widths = peak * np.sqrt(share)  # (d,)
-    widths = np.full_like(widths, widths.max()) if same else widths
+    widths = widths if scales is None else scales(widths)  # (d,)
     most = 1e152 if rows.x.dtype.itemsize == 8 else 1e36
     bad = (widths > 0) & ~((widths > 1 / most) & (widths < most))  # (d,)
     if bad.any():

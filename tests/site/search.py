@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Words that a reader would type, and the page that explains them.
 QUERIES = {
     "responsibility": "book/coins.html",
-    "Cholesky": "book/gaussians_fast.html",
+    "Cholesky": "book/one_pass.html",
     "SQUAREM": "book/speed.html",
 }
 FIRST = 5

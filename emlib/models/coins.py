@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit, gammaln, logit, softmax, xlog1py, xlogy
 
-from emlib.bound import Posterior, normalise, tally, tally_odds
+from emlib.bound import Posterior, normalise
 from emlib.shapes import (
     Counts,
-    Natural,
     PerComponent,
     PerPoint,
     Table,
@@ -25,7 +23,6 @@ __all__ = [
     "Statistics",
     "log_choose",
     "log_tosses",
-    "natural",
 ]
 
 
@@ -150,42 +147,6 @@ def log_tosses(x: Counts, means: PerComponent) -> Table:
     return logs
 
 
-def natural(params: Params) -> Natural:
-    r"""Return what heads, tails and 1 are multiplied by in the log joint.
-
-    .. math:: \eta_k = (\log \theta_k, \log (1 - \theta_k), \log \pi_k)
-
-    (`eq-gaussians_fast-natural`), but for the number of orders.
-
-    Parameters
-    ----------
-    params : Params
-        Weights and means.
-
-    Returns
-    -------
-    array of shape (k, 3)
-        In nats a toss, the last column in nats; -1e290 stands for minus
-        infinity.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> natural(Params(np.array([1.0]), np.array([0.5]))).round(2)
-    array([[-0.69, -0.69,  0.  ]])
-
-    References
-    ----------
-    Brown (1986), Fundamentals of statistical exponential families.
-    """
-    with np.errstate(divide="ignore"):
-        sides = np.log(params.means), np.log1p(-params.means)  # (k,)
-        rows = np.stack([*sides, np.log(params.weights)], axis=1)  # (k, 3)
-    # So finite that 0 times it is 0, and so low that it stays lowest.
-    eta: Natural = np.maximum(rows, -1e290)  # (k, 3)
-    return eta
-
-
 @dataclass(frozen=True)
 class Model:
     """A mixture of binomials; the object holds options only.
@@ -299,58 +260,6 @@ class Model:
         resp = times * posterior.resp  # (n, k)
         heads, tails = x.T @ resp  # (k,)
         return Statistics(resp.sum(axis=0), heads, tails)
-
-    def expect(
-        self,
-        x: Counts,
-        params: Params,
-        multiplicity: PerPoint | None = None,
-    ) -> tuple[Statistics, float]:
-        r"""Return the statistics and the bound of a block, in one pass.
-
-        .. math::
-
-            \log p(x_n, z_n = k) = \eta_k^{\mathsf T} (h_n, t_n, 1)
-
-        (`eq-gaussians_fast-natural`), but for the number of orders; by log
-        odds against the middle coin (`eq-gaussians_fast-odds`) unless some
-        coin forbids some row.
-
-        Parameters
-        ----------
-        x : array of shape (n, 2)
-            Heads and tails of each row.
-        params : Params
-            Weights and means.
-        multiplicity : array of shape (n,), optional
-            How many times each row counts.
-
-        Returns
-        -------
-        statistics : Statistics
-            As `summarise` returns them.
-        bound : float
-            In nats, summed over the rows.
-
-        Raises
-        ------
-        FloatingPointError
-            If no coin allows a row.
-        """
-        eta = natural(params)  # (k, 3)
-        middle = int(params.means.argsort()[len(eta) // 2])
-        apart = bool((eta > -1e200).all())  # all coins allow all rows
-        both = partial(tally_odds, first=middle) if apart else tally
-        features = np.empty((3, len(x)))  # (3, n)
-        features[:2], features[2] = x.T, 1
-        sums, bound = both(eta, features, multiplicity)
-        if not bound > -1e200:
-            self.e_step(x, params)  # it names the row
-        heads, tails, counts = sums.T  # (k,)
-        if self.count_orders:
-            times = 1.0 if multiplicity is None else multiplicity
-            bound += float((times * log_choose(x)).sum())
-        return Statistics(counts, heads, tails), bound
 
     def maximise(
         self, statistics: Statistics, previous: Params | None = None

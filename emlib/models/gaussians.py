@@ -14,6 +14,17 @@ from scipy.linalg import solve_triangular
 from scipy.special import softmax
 
 from emlib.bound import Posterior, normalise
+from emlib.models.covariances import COVARIANCES as COVARIANCES
+from emlib.models.covariances import Collapse as Collapse
+from emlib.models.covariances import Diag as Diag
+from emlib.models.covariances import Full as Full
+from emlib.models.covariances import Params
+from emlib.models.covariances import Spherical as Spherical
+from emlib.models.covariances import Tied as Tied
+from emlib.models.covariances.definite import (
+    from_log_cholesky as from_log_cholesky,
+)
+from emlib.models.covariances.definite import log_cholesky as log_cholesky
 from emlib.shapes import (
     Centres,
     Covariances,
@@ -27,235 +38,12 @@ from emlib.shapes import (
 )
 
 __all__ = [
-    "Collapse",
-    "Diag",
-    "Full",
     "Model",
     "Prior",
-    "Spherical",
     "Statistics",
-    "Tied",
-    "from_log_cholesky",
-    "log_cholesky",
     "log_density",
     "scatter",
 ]
-
-
-class Collapse(FloatingPointError, np.linalg.LinAlgError):  # noqa: N818
-    """A component has shrunk until float64 cannot hold its covariance.
-
-    Attributes
-    ----------
-    component : int
-        Which one, from 0.
-    """
-
-    def __init__(self, component: int) -> None:
-        self.component = component
-        super().__init__(
-            f"each covariance must be positive definite; that of component "
-            f"{component} is not: it has collapsed onto a few points or a "
-            "flat. Use fewer components, another start, a larger reg_covar "
-            "or a prior."
-        )
-
-
-class Full(NamedTuple):
-    """Parameters with a covariance matrix for each component.
-
-    Attributes
-    ----------
-    weights : array of shape (k,)
-        pi_k = p(z_n = k); sums to 1.
-    means : array of shape (k, d)
-        mu_k, in the unit of the data.
-    covariances : array of shape (k, d, d)
-        Sigma_k, in the unit of the data squared.
-    """
-
-    weights: PerComponent
-    means: Centres
-    covariances: Covariances
-
-    def matrices(self) -> Matrices:
-        """Return Sigma_k of each component, (k, d, d)."""
-        return self.covariances
-
-    def cells(self) -> Covariances:
-        """Return what is free to move, as matrices (..., m, m)."""
-        return self.covariances
-
-    def moved(self, shift: Vector, scale: Vector) -> Any:
-        """Return the parameters of scale times the points, plus shift."""
-        square = scale[:, None] * scale  # (d, d)
-        return self._replace(
-            means=self.means * scale + shift,
-            covariances=self.covariances * square,
-        )
-
-    @staticmethod
-    def keep(scatters: Matrices) -> Covariances:
-        """Return what the type keeps of k matrices: all of them."""
-        return scatters
-
-    @staticmethod
-    def pool(counts: PerComponent) -> Covariances:
-        """Return how many points stand behind each kept entry."""
-        return counts[:, None, None]  # (k, 1, 1)
-
-
-class Tied(NamedTuple):
-    """Parameters with one covariance matrix for all components.
-
-    Attributes
-    ----------
-    weights : array of shape (k,)
-        pi_k = p(z_n = k); sums to 1.
-    means : array of shape (k, d)
-        mu_k, in the unit of the data.
-    covariances : array of shape (d, d)
-        The Sigma of every component, in the unit of the data squared.
-    """
-
-    weights: PerComponent
-    means: Centres
-    covariances: Covariances
-
-    def matrices(self) -> Matrices:
-        """Return Sigma_k of each component, (k, d, d)."""
-        k, d = self.means.shape
-        return np.broadcast_to(self.covariances, (k, d, d))
-
-    def cells(self) -> Covariances:
-        """Return what is free to move, as matrices (..., m, m)."""
-        return self.covariances
-
-    def reordered(self, order: Any) -> Tied:
-        """Return the same parameters, the components in another order."""
-        return Tied(
-            self.weights[order], self.means[order], self.covariances
-        )
-
-    def moved(self, shift: Vector, scale: Vector) -> Any:
-        """Return the parameters of scale times the points, plus shift."""
-        square = scale[:, None] * scale  # (d, d)
-        return self._replace(
-            means=self.means * scale + shift,
-            covariances=self.covariances * square,
-        )
-
-    @staticmethod
-    def keep(scatters: Matrices) -> Covariances:
-        """Return what the type keeps of k matrices: their sum."""
-        total: Covariances = scatters.sum(axis=0)  # (d, d)
-        return total
-
-    @staticmethod
-    def pool(counts: PerComponent) -> Covariances:
-        """Return how many points stand behind each kept entry."""
-        return np.array(counts.sum())  # ()
-
-
-class Diag(NamedTuple):
-    """Parameters with a variance for each component and feature.
-
-    Attributes
-    ----------
-    weights : array of shape (k,)
-        pi_k = p(z_n = k); sums to 1.
-    means : array of shape (k, d)
-        mu_k, in the unit of the data.
-    covariances : array of shape (k, d)
-        The diagonals of Sigma_k, in the unit of the data squared.
-    """
-
-    weights: PerComponent
-    means: Centres
-    covariances: Covariances
-
-    def matrices(self) -> Matrices:
-        """Return Sigma_k of each component, (k, d, d)."""
-        d = self.means.shape[1]
-        return self.covariances[:, :, None] * np.eye(d)  # (k, d, d)
-
-    def cells(self) -> Covariances:
-        """Return what is free to move, as matrices (..., m, m)."""
-        return self.covariances[:, :, None, None]  # (k, d, 1, 1)
-
-    def moved(self, shift: Vector, scale: Vector) -> Any:
-        """Return the parameters of scale times the points, plus shift."""
-        square = scale**2  # (d,)
-        return self._replace(
-            means=self.means * scale + shift,
-            covariances=self.covariances * square,
-        )
-
-    @staticmethod
-    def keep(scatters: Matrices) -> Covariances:
-        """Return what the type keeps of k matrices: their diagonals."""
-        return np.diagonal(scatters, axis1=1, axis2=2)  # (k, d)
-
-    @staticmethod
-    def pool(counts: PerComponent) -> Covariances:
-        """Return how many points stand behind each kept entry."""
-        return counts[:, None]  # (k, 1)
-
-
-class Spherical(NamedTuple):
-    """Parameters with one variance for each component.
-
-    Attributes
-    ----------
-    weights : array of shape (k,)
-        pi_k = p(z_n = k); sums to 1.
-    means : array of shape (k, d)
-        mu_k, in the unit of the data.
-    covariances : array of shape (k,)
-        The variance of every feature, in the unit of the data squared.
-    """
-
-    weights: PerComponent
-    means: Centres
-    covariances: Covariances
-
-    def matrices(self) -> Matrices:
-        """Return Sigma_k of each component, (k, d, d)."""
-        d = self.means.shape[1]
-        return self.covariances[:, None, None] * np.eye(d)  # (k, d, d)
-
-    def cells(self) -> Covariances:
-        """Return what is free to move, as matrices (..., m, m)."""
-        return self.covariances[:, None, None]  # (k, 1, 1)
-
-    def moved(self, shift: Vector, scale: Vector) -> Any:
-        """Return the parameters of scale times the points, plus shift."""
-        square = scale[0] ** 2  # all are equal
-        return self._replace(
-            means=self.means * scale + shift,
-            covariances=self.covariances * square,
-        )
-
-    @staticmethod
-    def keep(scatters: Matrices) -> Covariances:
-        """Return what the type keeps of k matrices: the mean diagonal."""
-        diagonals = np.diagonal(scatters, axis1=1, axis2=2)  # (k, d)
-        variances: Covariances = diagonals.mean(axis=1)  # (k,)
-        return variances
-
-    @staticmethod
-    def pool(counts: PerComponent) -> Covariances:
-        """Return how many points stand behind each kept entry."""
-        return counts  # (k,)
-
-
-Params = Full | Tied | Diag | Spherical
-KINDS: dict[str, Any] = {
-    "full": Full,
-    "tied": Tied,
-    "diag": Diag,
-    "spherical": Spherical,
-}
 
 
 class Prior(NamedTuple):
@@ -435,82 +223,6 @@ def scatter(x: Points, resp: PerPoint, origin: Vector) -> Matrix:
     apart = x - origin  # (n, d)
     moments: Matrix = (resp[:, None] * apart).T @ apart  # (d, d)
     return moments
-
-
-def log_cholesky(matrices: Covariances) -> Covariances:
-    r"""Return the Cholesky factors, their diagonals in logs, in a row.
-
-    .. math::
-
-        \Sigma = L L^{\mathsf T}, \qquad
-        v = (\log L_{ii}, L_{ij})_{i > j}
-
-    (`eq-gaussians_fast-pack`): any such row belongs to one positive
-    definite matrix.
-
-    Parameters
-    ----------
-    matrices : array of shape (..., m, m)
-        Positive definite.
-
-    Returns
-    -------
-    array of shape (..., m (m + 1) / 2)
-        Without limits.
-
-    Examples
-    --------
-    >>> log_cholesky(np.array([[1.0, 2.0], [2.0, 5.0]]))
-    array([0., 2., 0.])
-
-    References
-    ----------
-    Pinheiro and Bates (1996), Unconstrained parametrizations for
-    variance-covariance matrices.
-    """
-    roots = np.linalg.cholesky(matrices)  # (..., m, m)
-    m = np.arange(roots.shape[-1])
-    roots[..., m, m] = np.log(roots[..., m, m])
-    rows: Covariances = roots[..., *np.tril_indices(len(m))]
-    return rows
-
-
-def from_log_cholesky(rows: Covariances) -> Covariances:
-    r"""Return the matrices that `log_cholesky` was given.
-
-    .. math:: \Sigma = L L^{\mathsf T}, \qquad L_{ii} = e^{v_{ii}}
-
-    (`eq-gaussians_fast-unpack`).
-
-    Parameters
-    ----------
-    rows : array of shape (..., m (m + 1) / 2)
-        Any finite numbers.
-
-    Returns
-    -------
-    array of shape (..., m, m)
-        Positive definite, but for rounding.
-
-    Examples
-    --------
-    >>> from_log_cholesky(np.array([0.0, 2.0, 0.0]))
-    array([[1., 2.],
-           [2., 5.]])
-
-    References
-    ----------
-    Pinheiro and Bates (1996), Unconstrained parametrizations for
-    variance-covariance matrices.
-    """
-    size = rows.shape[-1]
-    m = int((np.sqrt(8 * size + 1) - 1) / 2)
-    roots = np.zeros((*rows.shape[:-1], m, m))
-    roots[..., *np.tril_indices(m)] = rows
-    i = np.arange(m)
-    roots[..., i, i] = np.exp(roots[..., i, i])
-    matrices: Covariances = roots @ np.swapaxes(roots, -1, -2)
-    return matrices
 
 
 @dataclass(frozen=True)
@@ -698,7 +410,7 @@ class Model:
                 f"component {counts.argmin()} is credited with none. Start "
                 f"it nearer the data, or use fewer components."
             )
-        means, kind = statistics.means(), KINDS[self.covariance_type]
+        means, kind = statistics.means(), COVARIANCES[self.covariance_type]
         kept, points = statistics.kept(kind), kind.pool(counts)
         if self.prior is not None:
             dof, scale = self.prior
@@ -732,8 +444,7 @@ class Model:
         if self.prior is None:
             return 0.0
         dof, scale = self.prior
-        tied = isinstance(params, Tied)
-        matrices = params.matrices()[: 1 if tied else None]  # (k, d, d)
+        matrices = params.matrices()[: params.n_matrices()]  # (k, d, d)
         roots = np.linalg.inv(np.linalg.cholesky(matrices))  # (k, d, d)
         log_dets = -2 * np.log(np.diagonal(roots, axis1=1, axis2=2)).sum()
         traces = np.einsum("kij,jl,kil->", roots, scale, roots)
@@ -745,7 +456,7 @@ class Model:
 
         .. math:: \log \pi_k, \qquad \mu_k, \qquad \log L_{ii}, L_{ij}
 
-        (`eq-gaussians_fast-pack`).
+        (`eq-one_pass-pack`).
 
         Parameters
         ----------
@@ -770,7 +481,7 @@ class Model:
             \pi_k = \frac{e^{v_k}}{\sum_l e^{v_l}}, \qquad
             \Sigma_k = L_k L_k^{\mathsf T}
 
-        (`eq-gaussians_fast-unpack`): any vector gives parameters that are
+        (`eq-one_pass-unpack`): any vector gives parameters that are
         allowed.
 
         Parameters

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from emlib import gaussians
 from emlib.bound import normalise
-from emlib.gaussians import Diag, Params, Statistics
 from emlib.loop import Labels
+from emlib.models import gaussians
+from emlib.models.covariances import Diag, Params
+from emlib.models.gaussians import Statistics
 from emlib.shapes import (
     Centres,
     Matrices,
@@ -32,10 +33,10 @@ __all__ = [
     "Conditional",
     "Model",
     "Posterior",
-    "by_pattern",
-    "column_wise",
     "condition",
+    "conditionals",
     "expected_moments",
+    "independent_columns",
     "patterns",
     "split_roots",
 ]
@@ -133,7 +134,7 @@ def split_roots(
         \Sigma^{mo} & \Sigma^{mm} \end{pmatrix} = L L^{\mathsf T}, \qquad
         L = \begin{pmatrix} A & 0 \\ B & C \end{pmatrix}
 
-    (`eq-gaussians_missing-roots`).
+    (`eq-missing-roots`).
 
     Parameters
     ----------
@@ -186,7 +187,7 @@ def condition(x: Points, params: Params, seen: Mask) -> Conditional:
         \hat x_{nk}^m = \mu_k^m + B_k e_n, \qquad
         \operatorname{Cov}(x_n^m \mid x_n^o) = C_k C_k^{\mathsf T}
 
-    (`eq-gaussians_missing-conditional`), with the blocks of `split_roots`;
+    (`eq-missing-conditional`), with the blocks of `split_roots`;
     the log density of what is seen comes from the same e_n.
 
     Parameters
@@ -207,9 +208,9 @@ def condition(x: Points, params: Params, seen: Mask) -> Conditional:
     --------
     >>> one = gaussians.Full(np.ones(1), np.zeros((1, 2)),
     ...                      np.array([[[1.0, 2.0], [2.0, 20.0]]]))
-    >>> told = condition(np.array([[3.0, np.nan]]), one,
+    >>> conditional = condition(np.array([[3.0, np.nan]]), one,
     ...                  np.array([True, False]))
-    >>> told.apart[0], told.spread[0, 1, 1]
+    >>> conditional.apart[0], conditional.spread[0, 1, 1]
     (array([[3., 6.]]), np.float64(16.0))
 
     References
@@ -230,7 +231,7 @@ def condition(x: Points, params: Params, seen: Mask) -> Conditional:
     return Conditional(-0.5 * lengths - constant[:, None], apart, spread)
 
 
-def by_pattern(
+def conditionals(
     x: Points, params: Params
 ) -> Iterator[tuple[Rows, Conditional]]:
     """Yield the rows of each pattern, and what the components say of them.
@@ -246,14 +247,14 @@ def by_pattern(
     ------
     rows : array of int
         Points with the same holes.
-    told : Conditional
+    conditional : Conditional
         As `condition` returns it.
 
     Examples
     --------
     >>> x = np.array([[1.0], [np.nan], [3.0]])
-    >>> for rows, told in by_pattern(x, column_wise(x)):
-    ...     print(rows, told.spread.ravel())
+    >>> for rows, conditional in conditionals(x, independent_columns(x)):
+    ...     print(rows, conditional.spread.ravel())
     [1] [1.]
     [0 2] [0.]
     """
@@ -262,7 +263,10 @@ def by_pattern(
 
 
 def expected_moments(
-    told: Conditional, resp: Table, means: Centres, origin: Any = None
+    conditional: Conditional,
+    resp: Table,
+    means: Centres,
+    origin: Any = None,
 ) -> Statistics:
     r"""Return the expected statistics of rows with the same holes.
 
@@ -272,16 +276,16 @@ def expected_moments(
         S_k = \sum_n r_{nk} \big( (\hat x_{nk} - o_k)
         (\hat x_{nk} - o_k)^{\mathsf T} + V_{nk} \big)
 
-    (`eq-gaussians_missing-moments`), V the covariance of what is missing.
+    (`eq-missing-moments`), V the covariance of what is missing.
 
     Parameters
     ----------
-    told : Conditional
+    conditional : Conditional
         What the components say of the rows.
     resp : array of shape (n, k)
         Responsibilities, as often as the row counts.
     means : array of shape (k, d)
-        The mu_k that `told.apart` is about.
+        The mu_k that `conditional.apart` is about.
     origin : array of shape (d,) or (k, d), optional
         o_k; without it the mean of what is summed.
 
@@ -292,9 +296,10 @@ def expected_moments(
 
     Examples
     --------
-    >>> told = Conditional(np.zeros((1, 1)), np.array([[[3.0]]]),
+    >>> conditional = Conditional(np.zeros((1, 1)), np.array([[[3.0]]]),
     ...                    np.array([[[16.0]]]))
-    >>> expected_moments(told, np.ones((1, 1)), np.zeros((1, 1))).second
+    >>> one, zero = np.ones((1, 1)), np.zeros((1, 1))
+    >>> expected_moments(conditional, one, zero).second
     array([[[16.]]])
 
     References
@@ -304,16 +309,16 @@ def expected_moments(
     """
     counts = resp.sum(axis=0)  # (k,)
     if origin is None:
-        sums = np.einsum("nk,knd->kd", resp, told.apart)
+        sums = np.einsum("nk,knd->kd", resp, conditional.apart)
         origin = means + sums / np.where(counts > 0, counts, 1)[:, None]
     origin = np.broadcast_to(origin, means.shape)  # (k, d)
-    apart = told.apart - (origin - means)[:, None]  # (k, n, d)
+    apart = conditional.apart - (origin - means)[:, None]  # (k, n, d)
     share = resp.T[:, :, None] * apart  # (k, n, d)
-    second = share.mT @ apart + counts[:, None, None] * told.spread
+    second = share.mT @ apart + counts[:, None, None] * conditional.spread
     return Statistics(counts, origin, share.sum(axis=1), second)
 
 
-def column_wise(
+def independent_columns(
     x: Points, k: int = 1, multiplicity: PerPoint | None = None
 ) -> Diag:
     r"""Return k equal components: each column's own mean and variance.
@@ -324,7 +329,7 @@ def column_wise(
         \sigma_{kj}^2 = \frac{\sum_n c_n (x_{nj} - \mu_{kj})^2}
         {\sum_n c_n}
 
-    (`eq-gaussians_missing-columns`), the sums over the points of which
+    (`eq-missing-columns`), the sums over the points of which
     feature j is seen. A start fills its holes with them: they say of a
     hole what its column says, and nothing of what else is seen.
 
@@ -350,7 +355,7 @@ def column_wise(
 
     Examples
     --------
-    >>> column_wise(np.array([[1.0, 5.0], [np.nan, 7.0]])).means
+    >>> independent_columns(np.array([[1.0, 5.0], [np.nan, 7.0]])).means
     array([[1., 6.]])
 
     References
@@ -384,21 +389,22 @@ def _log_weights(params: Params) -> PerComponent:
 class Model(gaussians.Model):
     """A mixture of Gaussians for points with holes.
 
-    Without holes it returns what `emlib.gaussians.Model` returns, but for
-    rounding. A turn factors a matrix for each component and each pattern
-    of holes, and holds k copies of the rows of one pattern at a time. Cut
-    the points in blocks if they are many (`emlib.scale.InBlocks`).
+    Without holes it returns what `emlib.models.gaussians.Model` returns,
+    but for rounding. A turn factors a matrix for each component and each
+    pattern of holes, and holds k copies of the rows of one pattern at a
+    time. Cut the points in blocks if they are many
+    (`emlib.scale.InBlocks`).
 
     Parameters
     ----------
     covariance_type, reg_covar, prior
-        As in `emlib.gaussians.Model`.
+        As in `emlib.models.gaussians.Model`.
 
     Examples
     --------
     >>> from emlib import fit
     >>> x = np.array([[-1, -1], [0, -2], [1, 3], [4, np.nan]])
-    >>> found = fit(Model(), x, column_wise(x), tol=1e-12).params
+    >>> found = fit(Model(), x, independent_columns(x), tol=1e-12).params
     >>> found.means.round(4), found.covariances.round(4)
     (array([[1., 2.]]), array([[[ 3.5,  7. ],
             [ 7. , 16. ]]]))
@@ -412,7 +418,7 @@ class Model(gaussians.Model):
             \log p(x_n^o, z_n = k) = \log \pi_k
             + \log \mathcal N(x_n^o; \mu_k^o, \Sigma_k^{oo})
 
-        (`eq-gaussians_missing-joint`). Of a point of which nothing is seen
+        (`eq-missing-joint`). Of a point of which nothing is seen
         it is log pi_k.
 
         Parameters
@@ -433,8 +439,8 @@ class Model(gaussians.Model):
             If a covariance is not positive definite.
         """
         joint: Table = np.empty((len(x), len(params.weights)))
-        for rows, told in by_pattern(x, params):
-            joint[rows] = told.log_density.T
+        for rows, conditional in conditionals(x, params):
+            joint[rows] = conditional.log_density.T
         joint += _log_weights(params)
         return joint
 
@@ -445,7 +451,7 @@ class Model(gaussians.Model):
 
         .. math:: r_{nk} = \frac{p(x_n^o, z_n = k)}{p(x_n^o)}
 
-        (`eq-coins-e`), of `eq-gaussians_missing-joint`.
+        (`eq-coins-e`), of `eq-missing-joint`.
 
         Parameters
         ----------
@@ -484,7 +490,7 @@ class Model(gaussians.Model):
             (\hat x_{nk} - o_k)^{\mathsf T} + V_{nk} \big)
             \end{gathered}
 
-        (`eq-gaussians_missing-moments`).
+        (`eq-missing-moments`).
 
         Parameters
         ----------
@@ -492,8 +498,8 @@ class Model(gaussians.Model):
             Points, NaN where a value is missing.
         posterior : Posterior or Labels
             Responsibilities, (n, k), and what fills the holes. Labels are
-            a start: holes are then filled as `column_wise` says of these
-            points.
+            a start: holes are then filled as `independent_columns` says of
+            these points.
         multiplicity : array of shape (n,), optional
             How many times each point counts.
         origin : array of shape (d,) or (k, d), optional
@@ -511,7 +517,7 @@ class Model(gaussians.Model):
         """
         resp = posterior.resp  # (n, k)
         params = (
-            column_wise(x, resp.shape[1], multiplicity)
+            independent_columns(x, resp.shape[1], multiplicity)
             if isinstance(posterior, Labels)
             else posterior.params
         )
@@ -519,7 +525,7 @@ class Model(gaussians.Model):
             resp = multiplicity[:, None] * resp  # (n, k)
         parts = (
             expected_moments(part, resp[rows], params.means, origin)
-            for rows, part in by_pattern(x, params)
+            for rows, part in conditionals(x, params)
         )
         return reduce(add, parts)
 
@@ -553,25 +559,25 @@ class Model(gaussians.Model):
         times = np.ones(len(x)) if multiplicity is None else multiplicity
         total: Any = 0
         bound = 0.0
-        for rows, told in by_pattern(x, params):
+        for rows, part in conditionals(x, params):
             try:
-                resp, logs = normalise(told.log_density.T + log_weights)
+                resp, logs = normalise(part.log_density.T + log_weights)
             except FloatingPointError:
                 self.e_step(x, params)  # says which row it is
                 raise
             resp = times[rows, None] * resp  # (n, k)
-            total = total + expected_moments(told, resp, params.means)
+            total = total + expected_moments(part, resp, params.means)
             bound += float(times[rows] @ logs)
         return total, bound
 
-    def fill(self, x: Points, params: Params) -> Points:
+    def impute(self, x: Points, params: Params) -> Points:
         r"""Return the points, each hole filled with its expected value.
 
         .. math::
 
             \mathbb E[x_n^m \mid x_n^o] = \sum_k r_{nk} \, \hat x_{nk}^m
 
-        (`eq-gaussians_missing-fill`). What is seen stays as it is. Points
+        (`eq-missing-impute`). What is seen stays as it is. Points
         so filled are too regular: take no variances of them.
 
         Parameters
@@ -588,7 +594,7 @@ class Model(gaussians.Model):
         """
         resp = self.e_step(x, params).resp  # (n, k)
         filled = np.empty(x.shape)  # (n, d)
-        for rows, told in by_pattern(x, params):
-            whole = told.apart + params.means[:, None]  # (k, n, d)
+        for rows, conditional in conditionals(x, params):
+            whole = conditional.apart + params.means[:, None]  # (k, n, d)
             filled[rows] = (resp[rows].T[:, :, None] * whole).sum(axis=0)
         return np.where(np.isnan(x), filled, x)

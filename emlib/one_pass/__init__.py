@@ -1,0 +1,11 @@
+"""The models in the form to run: both steps in one pass over the data."""
+
+from emlib.one_pass import (
+    coins,
+    families,
+    gaussian_family,
+    gaussians,
+    kmeans,
+)
+
+__all__ = ["coins", "families", "gaussian_family", "gaussians", "kmeans"]
