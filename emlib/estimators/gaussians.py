@@ -887,9 +887,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         rule = f"finite numbers of shape {shape}"
         check(kept, "precisions_init", rule, self.precisions_init)
         try:
-            kind.check_precisions(precisions)
+            rule = kind.broken_rule(precisions)
         except ValueError as fault:
             raise ValueError(f"precisions_init {fault}") from None
+        check(not rule, "precisions_init", rule, self.precisions_init)
         covariances = kind.inverted(precisions)
         kept, rule = np.isfinite(covariances).all(), "at least 1e-300"
         check(kept, "precisions_init", rule, self.precisions_init)
