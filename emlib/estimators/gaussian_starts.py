@@ -90,9 +90,10 @@ def _inverse(
     kept = precisions.shape == shape and np.isfinite(precisions).all()
     require(kept, name, f"finite numbers of shape {shape}", received)
     try:
-        cls.check_precisions(precisions)
+        rule = cls.broken_rule(precisions)
     except ValueError as fault:
         raise ValueError(f"{name} {fault}") from None
+    require(not rule, name, rule, received)
     covariances = cls.inverted(precisions)
     kept = np.isfinite(covariances).all()
     require(kept, name, "at least 1e-300", received)

@@ -150,8 +150,8 @@ class WithMatrices(OneEach):
         return rescaled
 
     @staticmethod
-    def check_precisions(precisions: Covariances) -> None:
-        """Raise where given inverses are none of covariances."""
+    def broken_rule(precisions: Covariances) -> str:
+        """Return the rule that given inverses break, or raise."""
         d = precisions.shape[-1]
         for index, matrix in enumerate(precisions.reshape(-1, d, d)):
             if not is_definite(matrix, d):
@@ -160,6 +160,7 @@ class WithMatrices(OneEach):
                     f"number {index} is not. Invert covariances with "
                     "np.linalg.inv."
                 )
+        return ""
 
     @staticmethod
     def inverted(precisions: Covariances) -> Covariances:
@@ -217,13 +218,10 @@ class WithVariances(OneEach):
         ]
 
     @staticmethod
-    def check_precisions(precisions: Covariances) -> None:
-        """Raise where given inverses are none of covariances."""
-        least = precisions.min()
-        if not least >= 1e-300:
-            raise ValueError(
-                f"must be positive, at least 1e-300; received {least}."
-            )
+    def broken_rule(precisions: Covariances) -> str:
+        """Return the rule that given inverses break, or raise."""
+        kept = (precisions >= 1e-300).all()
+        return "" if kept else "positive, at least 1e-300"
 
     @staticmethod
     def inverted(precisions: Covariances) -> Covariances:
