@@ -542,9 +542,13 @@ def heard():
 def nobody():
     """Without an active child all votes count alike."""
     votes, a, use, activate = plain()
-    found = routed((votes, 0 * a, use, activate))
-    wanted = votes.mean(axis=0), 1 / (1 + np.exp(-0.9 * activate))
-    return worst(found, wanted)
+    parts = tensors([votes, 0 * a, use, activate])
+    options = {"turns": 3, "inverse_temperature": RATES}
+    found, steps = em.route(*parts, **options, return_steps=True)
+    found = [*arrays(found), arrays([steps[-1].params.variances])[0].T]
+    chances = 1 / (1 + np.exp(-0.9 * activate))
+    spread = votes.var(axis=0) + 5e-4  # (j, h)
+    return worst(found, (votes.mean(axis=0), chances, spread))
 
 
 def extremes():
@@ -599,7 +603,17 @@ def tight():
     parts = [part.astype("float32") for part in (votes, a, *betas)]
     wide = [part.astype("float64") for part in parts]
     heat = {"inverse_temperature": 0.1, "mass_scale": 0.05}
-    return worst(routed(parts, **heat), routed(wide, **heat))
+    far = worst(routed(parts, **heat), routed(wide, **heat))
+    alike = np.full_like(votes[..., 0], 0.25)  # (i, j)
+    single, double = (  # the M-step itself, about 0
+        arrays(
+            em.m_step(
+                *tensors([v.swapaxes(1, 2), alike.astype(v.dtype), a])
+            )[1:]
+        )
+        for v, a, *_ in (parts, wide)
+    )
+    return max(far, worst(single, double))
 
 
 def counts():
