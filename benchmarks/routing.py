@@ -102,7 +102,7 @@ def theirs(given):
 
 def made(name, given):
     """Return one formulation, in the mode that its row names."""
-    options = {"one_by_one": True} if "one by one" in name else {}
+    options = {"rematerialise": True} if "one by one" in name else {}
     run = theirs(given) if "classic" in name else ours(given, **options)
     return tf.function(run, jit_compile=WORKS[name] == "XLA")
 

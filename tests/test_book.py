@@ -51,8 +51,12 @@ SHOWN = [
     "one_pass.kmeans",
     "starts",
     "speed",
+    "capsules.windows",
     "capsules.votes",
-    "capsules.routing",
+    "capsules.routing.router",
+    "capsules.routing.em",
+    "capsules.routing.costs",
+    "capsules.routing.sums",
     "capsules.losses",
 ]
 CELL = re.compile(r"^```\{code-cell\} python\n(.*?)^```$", re.DOTALL | re.M)

@@ -26,6 +26,7 @@ from emlib.capsules import (  # noqa: E402
     route,
     routing,
 )
+from emlib.capsules.routing import em  # noqa: E402
 
 SEEDS = range(3)
 OPTIONS = {"turns": 3, "inverse_temperature": 0.4, "mass_scale": 0.4}
@@ -231,13 +232,13 @@ def heard(monkeypatch):
     """Return what M-steps and E-steps are called with, in order."""
     calls = []
     for name in ("m_step", "e_step"):
-        real = getattr(routing, name)
+        real = getattr(em, name)
 
         def spy(*parts, name=name, real=real):
             calls.append((name, parts))
             return real(*parts)
 
-        monkeypatch.setattr(routing, name, spy)
+        monkeypatch.setattr(em, name, spy)
     return calls
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,35 +32,33 @@ from capsules_by_hand import (  # noqa: E402
     slopes,
     tensors,
     weighed,
-    windows,
 )
+from capsules_by_hand import windows as windows_by_hand  # noqa: E402
 
-from emlib.capsules import layers, losses, routing, votes  # noqa: E402
+from emlib.capsules import layers, losses, votes, windows  # noqa: E402
+from emlib.capsules.routing import costs, em, router, sums  # noqa: E402
 
 RIGHT = SimpleNamespace(
-    m_step=routing.m_step,
-    e_step=routing.e_step,
-    em=routing.em,
-    moments=routing.moments,
-    distances=routing.distances,
-    share=routing.share,
-    feeds=layers.feeds,
-    share_over_positions=layers.share_over_positions,
-    Routing=routing.Routing,
-    Statistics=routing.Statistics,
+    m_step=em.m_step,
+    e_step=em.e_step,
+    em=router.em,
+    moments=em.moments,
+    distances=sums.distances,
+    softmax_over_parents=router.softmax_over_parents,
+    softmax_over_positions=layers.softmax_over_positions,
+    Routing=em.Routing,
+    Statistics=em.Statistics,
     ConvCapsules=layers.ConvCapsules,
     ClassCapsules=layers.ClassCapsules,
     votes=votes.votes,
-    routed=layers._routed,
 )
-BOTH = (routing, layers)
 
 
 def in_place_of(name, *places):
     """Say what a mutant takes the place of."""
 
     def marked(mutant):
-        mutant.name, mutant.places = name, places or (routing,)
+        mutant.name, mutant.places = name, places or (em,)
         return mutant
 
     return marked
@@ -118,48 +117,43 @@ def shares_held(votes, shares):
     return RIGHT.moments(votes, ops.stop_gradient(shares))
 
 
-@in_place_of("distances")
+@in_place_of("distances", sums)
 def width_held(votes, means, variances):
     """Send no slope through the variances."""
     return RIGHT.distances(votes, means, ops.stop_gradient(variances))
 
 
-@in_place_of("_routed", layers)
-def even_over_types(model, x, weights, turns):
+@in_place_of("start", router.Router)
+def even_over_types(self, children, votes, weights):
     """Start with shares that sum to 1 over types in each window."""
-    start = ops.ones_like(x[..., 0, :]) / x.shape[-1]
-    steps = RIGHT.em(model, x, start, weights)
-    found = next(itertools.islice(steps, turns - 1, None)).params
-    poses = ops.swapaxes(found.means, -1, -2)
-    poses = ops.reshape(poses, (-1, x.shape[-1], 4, 4))
-    return poses, ops.sigmoid(found.logits)
+    return ops.ones_like(votes[..., 0, :]) / votes.shape[-1]
 
 
-@in_place_of("share_over_positions", layers)
-def window_by_window(log_joint, types, seen, feeds):
+@in_place_of("softmax_over_positions", layers)
+def window_by_window(log_joint, types, children, windows):
     """Normalise over types, in each window anew."""
-    return RIGHT.share(log_joint)
+    return RIGHT.softmax_over_parents(log_joint)
 
 
-@in_place_of("share_over_positions", layers)
-def type_by_type(log_joint, types, seen, feeds):
+@in_place_of("softmax_over_positions", layers)
+def type_by_type(log_joint, types, children, windows):
     """Normalise over places, for each type of parent anew."""
     parts = [
-        RIGHT.share_over_positions(
-            log_joint[..., j : j + 1], types, seen, feeds
+        RIGHT.softmax_over_positions(
+            log_joint[..., j : j + 1], types, children, windows
         )
         for j in range(log_joint.shape[-1])
     ]
     resp = ops.concatenate([part.resp for part in parts], axis=-1)
-    return routing.Posterior(resp, parts[0].log_evidence)
+    return router.Posterior(resp, parts[0].log_evidence)
 
 
-@in_place_of("feeds", layers)
+@in_place_of("windows_of_children", layers)
 def dilated(size, kernel, strides):
     """Pair children and windows as they are paired at stride 1."""
-    looked = layers.seen(size, kernel, strides)
+    looked = windows.children_of_windows(size, kernel, strides)
     table = np.full((size[0] * size[1], math.prod(kernel)), looked.size)
-    spots = map(votes.spots, size, kernel, strides)
+    spots = map(windows.output_size, size, kernel, strides)
     places = list(itertools.product(*map(range, spots)))
     for cell, (y, x) in enumerate(itertools.product(*map(range, kernel))):
         for p, (r, c) in enumerate(places):
@@ -174,7 +168,7 @@ class Probable(RIGHT.Routing):
     def e_step(self, x, params):
         heights = ops.exp(self.log_joint(x, params))
         total = ops.sum(heights, axis=-1, keepdims=True) + 1e-9
-        return routing.Posterior(heights / total, ops.log(total[..., 0]))
+        return router.Posterior(heights / total, ops.log(total[..., 0]))
 
 
 class LogOfSum(RIGHT.Routing):
@@ -182,7 +176,7 @@ class LogOfSum(RIGHT.Routing):
 
     def e_step(self, x, params):
         logs = ops.log(ops.sigmoid(params.logits) + 1e-9)
-        return RIGHT.e_step(x, *params[:2], logs, self.compete)
+        return RIGHT.e_step(x, *params[:2], logs, self.competition)
 
 
 class ActivationsForgotten(RIGHT.Routing):
@@ -190,7 +184,7 @@ class ActivationsForgotten(RIGHT.Routing):
 
     def e_step(self, x, params):
         logs = ops.zeros_like(params.logits)
-        return RIGHT.e_step(x, *params[:2], logs, self.compete)
+        return RIGHT.e_step(x, *params[:2], logs, self.competition)
 
 
 class FloorInTheLog(RIGHT.Routing):
@@ -198,7 +192,7 @@ class FloorInTheLog(RIGHT.Routing):
 
     def maximise(self, statistics, previous=None):
         right = super().maximise(statistics, previous)
-        bare = right.variances - self.variance_floor
+        bare = right.variances - self.options.variance_floor
         return right._replace(variances=ops.maximum(bare, 1e-9))
 
 
@@ -206,14 +200,8 @@ class NoFloor(RIGHT.Routing):
     """Let variances fall to nothing."""
 
     def maximise(self, statistics, previous=None):
-        bare = RIGHT.Routing(
-            self.beta_use,
-            self.beta_activate,
-            self.inverse_temperature,
-            0.0,
-            self.mass_scale,
-            self.cost,
-        )
+        options = replace(self.options, variance_floor=0.0)
+        bare = RIGHT.Routing(self.beta_use, self.beta_activate, options)
         return bare.maximise(statistics, previous)
 
 
@@ -230,7 +218,7 @@ class RawMass(RIGHT.Routing):
     """Leave the mass as it is, however many children vote."""
 
     def maximise(self, statistics, previous=None):
-        mass = statistics.mass / self.mass_scale
+        mass = statistics.mass / self.options.mass_scale
         return super().maximise(statistics._replace(mass=mass), previous)
 
 
@@ -259,10 +247,10 @@ for each in (
     Hot,
     OneTurnOn,
 ):
-    in_place_of("Routing", *BOTH)(each)
+    in_place_of("Routing")(each)
 
 
-@in_place_of("em", *BOTH)
+@in_place_of("em", router)
 def e_step_thrown_away(model, x, start, weights):
     """Run the last E-step for nothing."""
     for step in RIGHT.em(model, x, start, weights):
@@ -270,33 +258,33 @@ def e_step_thrown_away(model, x, start, weights):
         yield step
 
 
-@in_place_of("em", *BOTH)
+@in_place_of("em", router)
 def e_step_first(model, x, start, weights):
     """Count from the E-step: one M-step more."""
     return itertools.islice(RIGHT.em(model, x, start, weights), 1, None)
 
 
-@in_place_of("paper", routing.COSTS)
+@in_place_of("paper", costs.COSTS)
 def beta_once(mass, variances, beta_use, scale):
     """Take beta outside the sum over entries of the pose."""
     widths = 0.5 * ops.sum(ops.log(variances), axis=-2)
     return scale * mass * (beta_use + widths)
 
 
-@in_place_of("paper", routing.COSTS)
+@in_place_of("paper", costs.COSTS)
 def variance_for_deviation(mass, variances, beta_use, scale):
     """Take the logarithm of the variance, not of its root."""
     widths = ops.sum(ops.log(variances), axis=-2)
     return scale * mass * (variances.shape[-2] * beta_use + widths)
 
 
-@in_place_of("votes", layers)
+@in_place_of("votes", router)
 def transposed(poses, transforms):
     """Transpose the transforms."""
     return RIGHT.votes(poses, ops.swapaxes(transforms, -1, -2))
 
 
-@in_place_of("votes", layers)
+@in_place_of("votes", router)
 def pose_on_the_right(poses, transforms):
     """Put the transform before the pose."""
     turned = ops.swapaxes(transforms, -1, -2)
@@ -306,7 +294,7 @@ def pose_on_the_right(poses, transforms):
     return ops.reshape(ops.swapaxes(square, 2, 3), shape)
 
 
-@in_place_of("votes", layers)
+@in_place_of("votes", router)
 def tiled(poses, transforms):
     """Copy each pose and each transform before they are multiplied."""
     n, j = poses.shape[1], transforms.shape[1]
@@ -327,31 +315,31 @@ def moved(found, height, width, entries, half=0.5, tall=None):
     return found + ops.cast(flat, found.dtype)
 
 
-@in_place_of("add_coordinates", layers)
+@in_place_of("add_coordinates", router)
 def first_entries(found, height, width):
     """Add coordinates to entries 0 and 1 of the flat pose."""
     return moved(found, height, width, (0, 1))
 
 
-@in_place_of("add_coordinates", layers)
+@in_place_of("add_coordinates", router)
 def swapped(found, height, width):
     """Add rows to the entry of columns."""
     return moved(found, height, width, (7, 3))
 
 
-@in_place_of("add_coordinates", layers)
+@in_place_of("add_coordinates", router)
 def corners(found, height, width):
     """Add coordinates of corners, not of middles."""
     return moved(found, height, width, (3, 7), half=0.0)
 
 
-@in_place_of("add_coordinates", layers)
+@in_place_of("add_coordinates", router)
 def in_cells(found, height, width):
     """Add coordinates in cells."""
     return moved(found, height, width, (3, 7), tall=1)
 
 
-@in_place_of("add_coordinates", layers)
+@in_place_of("add_coordinates", router)
 def nowhere(found, height, width):
     """Add no coordinates."""
     return found
@@ -453,7 +441,7 @@ def plain(seed=0, i=9, j=4, h=5):
 def routed(parts, **options):
     """Return poses and activations of the parents, as arrays."""
     options = {"turns": 3, "inverse_temperature": RATES} | options
-    return arrays(routing.route(*tensors(parts), **options))
+    return arrays(em.route(*tensors(parts), **options))
 
 
 def worst(found, wanted):
@@ -505,7 +493,7 @@ def class_by_loops():
 
 def scattered(turn):
     """Return how far from 1 a child's shares add up, in a turn."""
-    seen, right = [], routing.m_step
+    seen, right = [], em.m_step
 
     def spy(votes, resp, activations):
         seen.append(resp)
@@ -514,12 +502,12 @@ def scattered(turn):
     inputs = grid(0, (6, 5), types=2)
     sums, times = np.zeros((2, 6, 5, 2)), np.zeros((1, 6, 5, 1))
     try:
-        routing.m_step = spy
+        em.m_step = spy
         layers.ConvCapsules(3, 3, 2, dtype="float64")(inputs)
     finally:
-        routing.m_step = right
+        em.m_step = right
     resp = arrays(seen)[turn].reshape(9, 2, 2, -1, 3)
-    for p, (y, x), (r, c) in windows((6, 5), (3, 3), (2, 2)):
+    for p, (y, x), (r, c) in windows_by_hand((6, 5), (3, 3), (2, 2)):
         sums[:, r, c] += resp[3 * y + x, :, :, p].sum(axis=-1).T
         times[:, r, c] = 1
     return np.abs(sums - times).max()
@@ -554,9 +542,13 @@ def heard():
 def nobody():
     """Without an active child all votes count alike."""
     votes, a, use, activate = plain()
-    found = routed((votes, 0 * a, use, activate))
-    wanted = votes.mean(axis=0), 1 / (1 + np.exp(-0.9 * activate))
-    return worst(found, wanted)
+    parts = tensors([votes, 0 * a, use, activate])
+    options = {"turns": 3, "inverse_temperature": RATES}
+    found, steps = em.route(*parts, **options, return_steps=True)
+    found = [*arrays(found), arrays([steps[-1].params.variances])[0].T]
+    chances = 1 / (1 + np.exp(-0.9 * activate))
+    spread = votes.var(axis=0) + 5e-4  # (j, h)
+    return worst(found, (votes.mean(axis=0), chances, spread))
 
 
 def extremes():
@@ -564,7 +556,7 @@ def extremes():
     votes, *rest = (part.astype("float32") for part in plain(h=16))
     errors = []
     for size in (1e3, 1.0, 1e-3):
-        _, steps = routing.route(
+        _, steps = em.route(
             *tensors([np.float32(size) * votes, *rest]), return_steps=True
         )
         resp, *params = arrays([steps[0].resp, *steps[-1].params[:4]])
@@ -580,9 +572,9 @@ def alike():
     heat = {"turns": 2, "inverse_temperature": 1.0}
 
     def found(*parts):
-        return routing.route(*parts, **heat)
+        return em.route(*parts, **heat)
 
-    _, steps = routing.route(*tensors(parts), **heat, return_steps=True)
+    _, steps = em.route(*tensors(parts), **heat, return_steps=True)
     least = arrays([steps[-1].params.variances])[0].min()
     total = weighed(found(*tensors(parts)), np.random.default_rng(1))
     along = slopes(lambda *p: total(found(*p)), *parts)
@@ -596,7 +588,7 @@ def far_below():
     votes[:, 1] = votes[:, 0]
     activate = np.array([-1e4, -1e4 - 2], "float32")
     parts = tensors([votes, a, 0 * use, activate])
-    _, steps = routing.route(
+    _, steps = em.route(
         *parts, inverse_temperature=1.0, mass_scale=0.0, return_steps=True
     )
     (resp,) = arrays([steps[0].resp])
@@ -611,13 +603,23 @@ def tight():
     parts = [part.astype("float32") for part in (votes, a, *betas)]
     wide = [part.astype("float64") for part in parts]
     heat = {"inverse_temperature": 0.1, "mass_scale": 0.05}
-    return worst(routed(parts, **heat), routed(wide, **heat))
+    far = worst(routed(parts, **heat), routed(wide, **heat))
+    alike = np.full_like(votes[..., 0], 0.25)  # (i, j)
+    single, double = (  # the M-step itself, about 0
+        arrays(
+            em.m_step(
+                *tensors([v.swapaxes(1, 2), alike.astype(v.dtype), a])
+            )[1:]
+        )
+        for v, a, *_ in (parts, wide)
+    )
+    return max(far, worst(single, double))
 
 
 def counts():
     """T turns are T M-steps, and T - 1 E-steps."""
     steps = {"m_step": 0, "e_step": 0}
-    right = {name: getattr(routing, name) for name in steps}
+    right = {name: getattr(em, name) for name in steps}
 
     def counted(name):
         def spy(*parts):
@@ -628,11 +630,11 @@ def counts():
 
     try:
         for name in steps:
-            setattr(routing, name, counted(name))
+            setattr(em, name, counted(name))
         routed(plain(), turns=3)
     finally:
         for name in steps:
-            setattr(routing, name, right[name])
+            setattr(em, name, right[name])
     return max(abs(steps["m_step"] - 3), abs(steps["e_step"] - 2))
 
 
@@ -641,7 +643,7 @@ def along():
     parts = plain(i=5, j=3, h=4)
 
     def found(*parts):
-        return routing.route(*parts, turns=3, inverse_temperature=RATES)
+        return em.route(*parts, turns=3, inverse_temperature=RATES)
 
     total = weighed(found(*tensors(parts)), np.random.default_rng(1))
     pairs = differences(
@@ -673,8 +675,9 @@ def held():
             np.zeros(3),
         ]
     )
-    model = routing.Routing(zeros, zeros, 0.0, variance_floor=0.0)
-    steps = routing.em(model, x, resp, weights)
+    fixed = {"inverse_temperature": 0.0, "variance_floor": 0.0}
+    model = em.Routing(zeros, zeros, replace(em.AUTHORS, **fixed))
+    steps = router.em(model, x, resp, weights)
     history = [
         float(a @ arrays([step.posterior.log_evidence])[0])
         for step in itertools.islice(steps, 20)
@@ -719,7 +722,7 @@ def untiled():
     parts = rng.normal(size=(3, 5, 4, 4)), rng.normal(size=(3, 7, 4, 4))
     try:
         ops.matmul = spy
-        layers.votes(*tensors(parts))
+        router.votes(*tensors(parts))
     finally:
         ops.matmul = right
     return max(0, max(largest) - sum(part.size for part in parts))
@@ -745,7 +748,7 @@ def added():
     resp = np.random.default_rng(0).dirichlet(np.ones(4), size=9)
     parts = votes.swapaxes(1, 2), resp, a
     whole, one, two = (
-        routing.m_step(*tensors(part[rows] for part in parts))
+        em.m_step(*tensors(part[rows] for part in parts))
         for rows in (slice(None), slice(4), slice(4, None))
     )
     return worst(arrays((one + two)[1:]), arrays(whole[1:]))

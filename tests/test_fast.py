@@ -52,7 +52,7 @@ def test_halves_make_the_same_sum(i):
     terms = np.random.default_rng(i).normal(size=(i, 3))
     # Sums of 1,000 terms of size 1 are within 1e-12 in float64.
     np.testing.assert_allclose(
-        numbers(routing.over_children(terms)),
+        numbers(routing.pairwise_sum(terms)),
         terms.sum(axis=0),
         rtol=0,
         atol=1e-12,
@@ -133,7 +133,7 @@ def test_the_log_joint_is_the_relative_one_and_a_constant(seed):
     parents = tensors([means, variances, logs])
     relative = numbers(routing.relative_joint(*tensors([votes]), *parents))
     apart = logs + density - relative  # (i, n, j)
-    np.testing.assert_allclose(apart, routing.usual_part(3), rtol=1e-12)
+    np.testing.assert_allclose(apart, routing.density_offset(3), rtol=1e-12)
 
     # A vote one standard deviation away in each entry is a usual one.
     usual = means + np.sqrt(variances)
@@ -151,7 +151,7 @@ def test_routing_does_not_care_where_zero_is(seed):
     votes = rng.normal(size=(7, 3, 4))  # (i, j, h)
     parts = rng.uniform(size=7), rng.normal(size=3), rng.normal(size=3)
     inside = np.swapaxes(votes, -1, -2)  # (i, h, j)
-    centre = numbers(routing.middle(inside)).T  # (j, h)
+    centre = numbers(routing.vote_centre(inside)).T  # (j, h)
     np.testing.assert_allclose(centre, votes.mean(axis=0), rtol=1e-12)
     options = {"turns": 3, "inverse_temperature": 0.3}
     there = routing.route(votes, *parts, **options)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from emlib.capsules import layers, votes
+from emlib.capsules import layers, votes, windows
 
 SEEDS = range(3)
 GRIDS = [
@@ -20,7 +20,7 @@ GRIDS = [
 ]
 
 
-def windows(size, kernel, strides):
+def windows_by_loops(size, kernel, strides):
     """Return the children of each window, by loops and divisions alone."""
     corners = [
         (r, c)
@@ -39,22 +39,22 @@ def windows(size, kernel, strides):
 
 def often(size, kernel, strides):
     """Return how many windows see each child."""
-    found = windows(size, kernel, strides)
+    found = windows_by_loops(size, kernel, strides)
     return [sum(n in w for w in found) for n in range(size[0] * size[1])]
 
 
-def shared(log_joint, types, grid):
-    """Return what `share_over_positions` finds, as an array."""
-    found = layers.share_over_positions(
-        log_joint, types, layers.seen(*grid), layers.feeds(*grid)
+def tables(grid):
+    """Return which children windows see, and the way back."""
+    return (
+        windows.children_of_windows(*grid),
+        windows.windows_of_children(*grid),
     )
+
+
+def shared(log_joint, types, grid):
+    """Return what `softmax_over_positions` finds, as an array."""
+    found = windows.softmax_over_positions(log_joint, types, *tables(grid))
     return ops.convert_to_numpy(found.resp)
-
-
-def routing(layer, children):
-    """Return the model that a built layer hands to the loop."""
-    betas = np.zeros((2, layer.types), "float32")
-    return layer._routing(children, *betas)
 
 
 @pytest.mark.equation("eq-votes-spots")
@@ -62,27 +62,29 @@ def routing(layer, children):
 def test_as_many_windows_fit_as_can_be_counted(size):
     for kernel, stride in product(range(1, size + 1), range(1, 5)):
         firsts = [n for n in range(0, size, stride) if n + kernel <= size]
-        assert votes.spots(size, kernel, stride) == len(firsts)
+        assert windows.output_size(size, kernel, stride) == len(firsts)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_windows_see_the_children_that_they_cover(grid):
-    assert layers.seen(*grid).T.tolist() == windows(*grid)
+    assert windows.children_of_windows(
+        *grid
+    ).T.tolist() == windows_by_loops(*grid)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_patches_hold_what_windows_see(grid):
     size = grid[0]
     x = np.arange(2.0 * size[0] * size[1]).reshape(2, *size)
-    views = ops.convert_to_numpy(votes.patches(x, *grid[1:]))
+    views = ops.convert_to_numpy(windows.patches(x, *grid[1:]))
     for n, cells in enumerate(views.swapaxes(0, 1)):
-        looked = x[n].ravel()[np.array(windows(*grid)).T]
+        looked = x[n].ravel()[np.array(windows_by_loops(*grid)).T]
         np.testing.assert_array_equal(cells.reshape(looked.shape), looked)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_each_child_finds_its_way_back_to_its_windows(grid):
-    looked, back = layers.seen(*grid), layers.feeds(*grid)
+    looked, back = tables(grid)
     flat = looked.ravel().tolist()
     for child, row in enumerate(back.tolist()):
         own = [n for n, other in enumerate(flat) if other == child]
@@ -95,7 +97,7 @@ def test_each_child_finds_its_way_back_to_its_windows(grid):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_shares_are_those_of_a_loop_over_children(grid, seed):
     rng, samples, types, kinds = np.random.default_rng(seed), 2, 3, 4
-    seen_by = windows(*grid)
+    seen_by = windows_by_loops(*grid)
     cells, places = grid[1][0] * grid[1][1], len(seen_by)
     joint = rng.normal(0, 3, (cells, types, samples, places, kinds))
     wanted = np.zeros_like(joint)
@@ -124,7 +126,7 @@ def test_shares_stay_finite_and_sum_to_one(scale):
     joint = scale * rng.normal(size=(9, 9, 4)).astype("float32")
     found = shared(joint, 1, grid)
     total = np.zeros(49)
-    np.add.at(total, layers.seen(*grid), found.sum(axis=-1))
+    np.add.at(total, windows.children_of_windows(*grid), found.sum(axis=-1))
     # A logarithm of 1e4 is known to 1e-3 in 32 bits, and so is its share.
     np.testing.assert_allclose(total, 1, rtol=5e-3)
 
@@ -135,10 +137,12 @@ def test_routing_starts_at_one_over_the_parents_that_a_child_feeds(grid):
     size, kernel, strides = grid
     layer = layers.ConvCapsules(5, kernel, strides)
     layer.build([(None, *size, 2, 4, 4), (None, *size, 2)])
-    times = np.array(often(*grid))[layers.seen(*grid)]  # (cells, places)
+    times = np.array(often(*grid))[
+        windows.children_of_windows(*grid)
+    ]  # (cells, places)
     cells, places = times.shape
     zeros = np.zeros((cells * 2, places, 5), "float32")
-    start = ops.convert_to_numpy(routing(layer, 2).compete(zeros).resp)
+    start = ops.convert_to_numpy(layer._rules(2)[0](zeros).resp)
     wanted = 1 / (5 * np.repeat(times, 2, axis=0))
     np.testing.assert_allclose(start, wanted[..., None] * np.ones(5), 1e-6)
 
@@ -150,11 +154,11 @@ def test_the_mean_of_the_scaled_mass_is_one_at_the_start(grid, competition):
     size, kernel, strides = grid
     layer = layers.ConvCapsules(5, kernel, strides, competition=competition)
     layer.build([(None, *size, 2, 4, 4), (None, *size, 2)])
-    model = routing(layer, 2)
-    cells, places = layers.seen(*grid).shape
+    compete, scale = layer._rules(2)
+    cells, places = windows.children_of_windows(*grid).shape
     zeros = np.zeros((cells * 2, places, 5), "float32")
-    mass = ops.convert_to_numpy(model.compete(zeros).resp).sum(axis=0)
-    assert abs(model.mass_scale * mass.mean() - 1) < 1e-5
+    mass = ops.convert_to_numpy(compete(zeros).resp).sum(axis=0)
+    assert abs(scale * mass.mean() - 1) < 1e-5
 
 
 @pytest.mark.equation("eq-layers-scale")

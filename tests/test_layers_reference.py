@@ -299,5 +299,5 @@ def test_the_written_slopes_of_distances(children):
 @pytest.mark.parametrize("children", [1, 72, 73, 144, 288, 300, 577])
 def test_halves_add_up_to_the_whole(children):
     terms = np.random.default_rng(0).normal(size=(children, 2, 3))
-    (found,) = arrays([routing.over_children(*tensors([terms]))])
+    (found,) = arrays([routing.pairwise_sum(*tensors([terms]))])
     np.testing.assert_allclose(found, terms.sum(axis=0), atol=1e-12)

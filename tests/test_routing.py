@@ -14,7 +14,7 @@ ops = keras.ops
 
 from emlib import gaussians  # noqa: E402
 from emlib.capsules import routing  # noqa: E402
-from emlib.capsules.routing import route  # noqa: E402
+from emlib.capsules.routing import em, route  # noqa: E402
 from emlib.loop import Labels  # noqa: E402
 
 SEEDS = range(4)
@@ -260,13 +260,13 @@ def test_the_temperature_closes_a_twentieth_of_what_is_left():
 def test_so_many_m_steps_and_one_e_step_fewer(monkeypatch, turns):
     done = {"m_step": 0, "e_step": 0}
     for name in done:
-        step = getattr(routing, name)
+        step = getattr(em, name)
 
         def counted(*args, name=name, step=step):
             done[name] += 1
             return step(*args)
 
-        monkeypatch.setattr(routing, name, counted)
+        monkeypatch.setattr(em, name, counted)
     route(*case(0), turns=turns)
     assert done == {"m_step": turns, "e_step": turns - 1}
 
@@ -327,7 +327,7 @@ def test_log_activations_tell_very_unlikely_parents_apart():
     model = routing.Routing(np.zeros(2), np.zeros(2))
     logits = np.array([-1e4, -1e4 + 1])
     one = np.ones((1, 2))
-    params = routing.Parents(0 * one, one, np.zeros(2), logits, 0)
+    params = routing.Params(0 * one, one, np.zeros(2), logits, 0)
     resp = model.e_step(np.zeros((1, 1, 2)), params).resp
     close(resp[0], [1 / (1 + math.e), math.e / (1 + math.e)])
 

@@ -9,6 +9,7 @@ keras = pytest.importorskip("keras")
 ops = keras.ops
 
 from emlib.capsules import votes as poll  # noqa: E402
+from emlib.capsules import windows  # noqa: E402
 
 SEEDS = range(3)
 
@@ -20,7 +21,7 @@ def test_so_many_windows_end_inside(kernel, stride):
     for size in range(kernel, 15):
         firsts = range(0, size, stride)
         inside = [f for f in firsts if f + kernel <= size]
-        assert poll.spots(size, kernel, stride) == len(inside)
+        assert windows.output_size(size, kernel, stride) == len(inside)
 
 
 @pytest.mark.equation("eq-votes-patches")
@@ -28,7 +29,7 @@ def test_so_many_windows_end_inside(kernel, stride):
 @pytest.mark.parametrize("strides", [(1, 1), (2, 1), (3, 2)])
 def test_a_window_sees_its_cells(kernel, strides):
     x = np.random.default_rng(0).normal(size=(2, 9, 8, 3))
-    seen = ops.convert_to_numpy(poll.patches(x, kernel, strides))
+    seen = ops.convert_to_numpy(windows.patches(x, kernel, strides))
     cells, batch, rows, columns, features = seen.shape
     assert (cells, batch, features) == (kernel[0] * kernel[1], 2, 3)
     assert (rows - 1) * strides[0] + kernel[0] <= 9

@@ -17,15 +17,17 @@ from emlib.capsules.network import (
     capsule_network,
     convolutional_network,
 )
-from emlib.capsules.routing import Capsules, route
+from emlib.capsules.routing import Capsules, EMRouter, Router, route
 
 __all__ = [
     "CapsuleNetwork",
     "Capsules",
     "ClassCapsules",
     "ConvCapsules",
+    "EMRouter",
     "NearIdentity",
     "PrimaryCapsules",
+    "Router",
     "SpreadLoss",
     "capsule_network",
     "convolutional_network",

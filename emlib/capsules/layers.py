@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
-from itertools import islice
 from numbers import Integral
 from typing import Any
 
@@ -11,142 +12,31 @@ import keras
 import numpy as np
 from keras import ops
 
-from emlib.capsules.routing import (
+from emlib.capsules.routing.em import EMRouter, resolve
+from emlib.capsules.routing.router import (
+    Capsules,
+    Children,
     Posterior,
-    Routing,
-    Temperature,
-    check_options,
-    middle,
+    Weight,
+    serialised,
+    softmax_over_parents,
 )
-from emlib.capsules.votes import add_coordinates, patches, spots, votes
-from emlib.loop import em
+from emlib.capsules.windows import (
+    Pair,
+    children_of_windows,
+    output_size,
+    patches,
+    softmax_over_positions,
+    windows_of_children,
+)
 
 __all__ = [
     "ClassCapsules",
     "ConvCapsules",
     "NearIdentity",
     "PrimaryCapsules",
-    "feeds",
-    "seen",
-    "share_over_positions",
+    "RoutedCapsules",
 ]
-
-NOWHERE = -1e30  # the log of what no parent gets
-TEMPERATURE = 0.03  # by benchmarks/temperature.py
-Pair = tuple[int, int]
-
-
-def seen(size: Pair, kernel: Pair, strides: Pair) -> Any:
-    """Return which child each cell of each window looks at.
-
-    Parameters
-    ----------
-    size, kernel, strides : pair of int
-        Of the children's grid and its windows, in cells.
-
-    Returns
-    -------
-    array of shape (cells, places)
-        Numbers of children, row by row of their grid.
-
-    Examples
-    --------
-    >>> seen((3, 3), (2, 2), (1, 1))[:, 0]
-    array([0, 1, 3, 4])
-    """
-    rows, columns = map(spots, size, kernel, strides)
-    down = np.arange(kernel[0])[:, None] + strides[0] * np.arange(rows)
-    right = np.arange(kernel[1])[:, None] + strides[1] * np.arange(columns)
-    grid = down[:, None, :, None] * size[1] + right[None, :, None, :]
-    return grid.reshape(kernel[0] * kernel[1], rows * columns)
-
-
-def feeds(size: Pair, kernel: Pair, strides: Pair) -> Any:
-    """Return which cells of which windows each child is seen by.
-
-    The way back of `seen`.
-
-    Parameters
-    ----------
-    size, kernel, strides : pair of int
-        Of the children's grid and its windows, in cells.
-
-    Returns
-    -------
-    array of shape (children, most)
-        Positions in `seen`, laid flat; one past its end where a child is
-        seen less often than others.
-
-    Examples
-    --------
-    >>> feeds((1, 3), (1, 2), (1, 1)).tolist()
-    [[0, 4], [1, 2], [3, 4]]
-    """
-    looked = seen(size, kernel, strides).ravel()
-    times = np.bincount(looked, minlength=size[0] * size[1])
-    table = np.full((times.size, times.max()), looked.size)
-    order = np.argsort(looked, kind="stable")
-    nth = np.arange(looked.size) - np.repeat(times.cumsum() - times, times)
-    table[looked[order], nth] = order
-    return table
-
-
-def share_over_positions(
-    log_joint: Any, types: int, seen: Any, feeds: Any
-) -> Posterior:
-    r"""Return responsibilities: parents at all places compete for a child.
-
-    .. math::
-
-        R_{ij} = \frac{e^{\ell_{ij}}}
-        {\sum_{\text{places } p} \sum_{\text{types } l} e^{\ell_{i, pl}}}
-
-    (`eq-layers-share`): first summed over types, which leaves a tensor
-    hundreds of times smaller than the votes, then over places.
-
-    Parameters
-    ----------
-    log_joint : tensor of shape (i, n, j)
-        In nats; i runs over cells of the window and types of child, n over
-        samples and places.
-    types : int
-        Of children.
-    seen : array of shape (cells, places)
-        Which child each cell of each window looks at.
-    feeds : array of shape (children, most)
-        Its way back.
-
-    Returns
-    -------
-    Posterior
-        Named tuple `(resp (i, n, j), log_evidence (i, n))`.
-
-    Examples
-    --------
-    >>> grid = (1, 3), (1, 2), (1, 1)  # two windows; both see the middle
-    >>> even = ops.zeros((2, 2, 1))
-    >>> found = share_over_positions(even, 1, seen(*grid), feeds(*grid))
-    >>> ops.convert_to_numpy(found.resp)[:, :, 0].tolist()
-    [[1.0, 0.5], [0.5, 1.0]]
-
-    References
-    ----------
-    Gritzman (2019), Avoiding implementation pitfalls of "Matrix capsules
-    with EM routing".
-    """
-    cells, places = seen.shape
-    each = ops.logsumexp(log_joint, axis=-1)  # (i, n)
-    each = ops.reshape(each, (cells, types, -1, places))
-    each = ops.transpose(each, (0, 3, 1, 2))
-    flat = ops.reshape(each, (cells * places, -1))
-    nobody = ops.full_like(flat[:1], NOWHERE)
-    found = ops.take(ops.concatenate([flat, nobody]), feeds, axis=0)
-    total = ops.logsumexp(found, axis=1)  # (children, types * samples)
-    back = ops.reshape(ops.take(total, seen, axis=0), ops.shape(each))
-    back = ops.transpose(back, (0, 2, 3, 1))
-    evidence = ops.reshape(back, (cells * types, -1))  # (i, n)
-    resp = ops.exp(log_joint - ops.expand_dims(evidence, -1))
-    return Posterior(resp, evidence)
 
 
 def _precise(x: Any) -> Any:
@@ -198,45 +88,23 @@ def _grid_of(name: str, shapes: Any) -> Any:
     return tuple(shapes[1][1:])
 
 
-def _thawed(value: Any) -> Any:
-    """Return an option that a saved layer holds as it was given."""
-    if isinstance(value, dict):
-        return keras.saving.deserialize_keras_object(value)
-    return value
-
-
-def frozen(owner: Any, names: tuple[str, ...]) -> dict[str, Any]:
+def _saved(owner: Any, names: tuple[str, ...]) -> dict[str, Any]:
     """Return a layer's own options in a form that can be saved."""
-    options = {name: getattr(owner, name) for name in names}
-    for name, value in options.items():
-        if callable(value):
-            options[name] = keras.saving.serialize_keras_object(value)
-        if isinstance(value, np.ndarray | np.generic):
-            options[name] = value.tolist()
-    return options
+    return {name: serialised(getattr(owner, name)) for name in names}
 
 
-def _routed(model: Routing, x: Any, weights: Any, turns: int) -> Any:
-    """Return poses (n, j, 4, 4) and activations (n, j) of the parents."""
-    start = model.compete(ops.zeros_like(x[..., 0, :])).resp
-    centre = middle(x)  # (n, 16, j)
-    steps = em(model, x - centre, start, weights)
-    found = next(islice(steps, turns - 1, None)).params
-    poses = ops.swapaxes(found.means + centre, -1, -2)  # (n, j, 16)
-    poses = ops.reshape(poses, (-1, x.shape[-1], 4, 4))
-    return poses, ops.sigmoid(found.logits)
-
-
-def _one_by_one(route: Any, grids: tuple[Any, Any], weights: Any) -> Any:
+def _rematerialised(
+    route: Callable[..., Any], grids: tuple[Any, Any], weights: Any
+) -> Any:
     """Route each sample alone, and once more on the way back."""
     # What a remade function closes over gets no slope from TensorFlow.
     again = keras.remat(lambda *parts: route(*parts[:2], parts[2:]))
 
-    def one(sample: Any) -> Any:
-        alone = [ops.expand_dims(part, 0) for part in sample]
-        return [part[0] for part in again(*alone, *weights)]
+    def alone(sample: Any) -> Any:
+        batch = [ops.expand_dims(part, 0) for part in sample]
+        return [part[0] for part in again(*batch, *weights)]
 
-    return tuple(ops.map(one, grids))
+    return tuple(ops.map(alone, grids))
 
 
 @keras.saving.register_keras_serializable(package="emlib")
@@ -279,37 +147,6 @@ def _start(initializer: Any) -> Any:
     if initializer is None:
         return NearIdentity()
     return keras.initializers.get(initializer)
-
-
-def _add_weights(layer: Any, shape: tuple[int, ...]) -> None:
-    """Make transforms (..., children, parents, 4, 4), and two prices."""
-    layer.transforms = layer.add_weight(
-        name="transforms",
-        shape=shape,
-        initializer=layer.transforms_initializer,
-        autocast=False,
-    )
-    for name in ("beta_use", "beta_activate"):
-        price = layer.add_weight(
-            name=name,
-            shape=shape[-3:-2],
-            initializer="zeros",
-            autocast=False,
-        )
-        setattr(layer, name, price)
-    layer.built = True
-
-
-def _called(layer: Any, inputs: Any) -> Any:
-    """Return poses and activations of a layer's parents."""
-    grids = tuple(map(_precise, inputs))
-    weights = [
-        ops.convert_to_tensor(_precise(w))
-        for w in (layer.transforms, layer.beta_use, layer.beta_activate)
-    ]
-    if layer.one_by_one:
-        return _one_by_one(layer._route, grids, weights)
-    return layer._route(*grids, weights)
 
 
 @keras.saving.register_keras_serializable(package="emlib")
@@ -381,12 +218,92 @@ class PrimaryCapsules(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return what makes an equal layer."""
-        own = frozen(self, ("types", "kernel_size", "strides"))
+        own = _saved(self, ("types", "kernel_size", "strides"))
         return {**super().get_config(), **own}
 
 
+class RoutedCapsules(keras.layers.Layer):
+    """A layer whose children vote, and whose routing makes parents of them.
+
+    Parameters
+    ----------
+    routing : Router, optional
+        What turns children into parents; without it `EMRouter`.
+    rematerialise : bool
+        Whether to route one sample after the other, and once more for the
+        slopes: several times less memory.
+    transforms_initializer : str or keras.initializers.Initializer
+        Of the transforms; without it `NearIdentity`.
+    options
+        Those of `EMRouter`, and of `keras.layers.Layer`.
+    """
+
+    def __init__(
+        self,
+        *,
+        routing: Any = None,
+        rematerialise: bool = False,
+        transforms_initializer: Any = None,
+        **options: Any,
+    ) -> None:
+        names = {option.name for option in fields(EMRouter)}
+        own = {n: options.pop(n) for n in names & set(options)}
+        super().__init__(autocast=False, **options)
+        self.routing = resolve(routing, own)
+        self.rematerialise = rematerialise
+        self.transforms_initializer = _start(transforms_initializer)
+
+    def add_weights(self, kernel: Pair, shape: tuple[int, ...]) -> None:
+        """Make transforms (..., 4, 4), and what the routing wants."""
+        children, parents = shape[-4:-2]
+        first = Weight(shape, self.transforms_initializer)
+        rest = self.routing.weights(kernel, children, parents)
+        self.wanted = "transforms", *rest
+        for name, weight in zip(
+            self.wanted, (first, *rest.values()), strict=True
+        ):
+            made = self.add_weight(
+                name=name,
+                shape=weight.shape,
+                initializer=weight.initializer,
+                autocast=False,
+            )
+            setattr(self, name, made)
+        self.built = True
+
+    def call(self, inputs: Any) -> tuple[Any, Any]:
+        """Return poses and activations of the parents."""
+        poses, activations = map(_precise, inputs)
+        weights = [
+            ops.convert_to_tensor(_precise(getattr(self, name)))
+            for name in self.wanted
+        ]
+        if self.rematerialise:
+            grids = poses, activations
+            return _rematerialised(self._route, grids, weights)
+        return self._route(poses, activations, weights)
+
+    def _route(self, poses: Any, activations: Any, weights: Any) -> Any:
+        """Return poses and activations of the parents of some samples."""
+        raise NotImplementedError
+
+    def parents(self, children: Children, weights: Any) -> Capsules:
+        """Return what the routing makes of children, (n, j, h), (n, j)."""
+        rest = dict(zip(self.wanted[1:], weights[1:], strict=True))
+        return self.routing.parents(children, rest)
+
+    def routing_config(self) -> dict[str, Any]:
+        """Return what says how an equal layer routes."""
+        own = ("routing", "rematerialise", "transforms_initializer")
+        return _saved(self, own)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes an equal layer."""
+        return {**super().get_config(), **self.routing_config()}
+
+
 @keras.saving.register_keras_serializable(package="emlib")
-class ConvCapsules(keras.layers.Layer):
+class ConvCapsules(RoutedCapsules):
     """Capsules that route to the capsules of a smaller grid.
 
     Every parent place has a window of children; a child that several
@@ -399,25 +316,13 @@ class ConvCapsules(keras.layers.Layer):
         Kinds of parent.
     kernel_size, strides : int or pair of int
         Of the windows, in cells; nothing is padded.
-    turns : int
-        M-steps.
     competition : {"parents", "patch"}
         Whether a child shares itself out to all parents that it feeds, or
         to each window's anew.
-    mass_scale : float, optional
-        What mass is multiplied by in the cost; without it parents over
-        children, so that the mean of the scaled mass is 1 at the start.
-    inverse_temperature : float, sequence or callable of the turn
-        lambda_t, per nat.
-    variance_floor : float
-        In the unit of the poses squared.
-    cost : {"paper", "standardised"}
-        How a parent's cost is computed.
-    one_by_one : bool
-        Whether to route one sample after the other, and once more for the
-        slopes: several times less memory.
-    transforms_initializer : str or keras.initializers.Initializer
-        Of the transforms; without it `NearIdentity`.
+    routing, rematerialise, transforms_initializer
+        As in `RoutedCapsules`.
+    turns, mass_scale, inverse_temperature, variance_floor, cost
+        As in `EMRouter`.
 
     Raises
     ------
@@ -444,116 +349,81 @@ class ConvCapsules(keras.layers.Layer):
         kernel_size: Any,
         strides: Any = 1,
         *,
-        turns: int = 2,
         competition: str = "parents",
-        mass_scale: float | None = None,
-        inverse_temperature: Temperature = TEMPERATURE,
-        variance_floor: float = 5e-4,
-        cost: str = "paper",
-        one_by_one: bool = False,
-        transforms_initializer: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(autocast=False, **options)
-        inverse_temperature = _thawed(inverse_temperature)
-        check_options(turns, cost, variance_floor, inverse_temperature)
+        super().__init__(**options)
         if competition not in ("parents", "patch"):
             raise ValueError(
                 "`competition` must be 'parents' or 'patch'; received "
                 f"{competition!r}."
             )
-        self.types, self.turns = _positive("types", types), turns
+        self.types = _positive("types", types)
         self.kernel_size = _pair("kernel_size", kernel_size)
         self.strides = _pair("strides", strides)
-        self.competition, self.mass_scale = competition, mass_scale
-        self.inverse_temperature = inverse_temperature
-        self.variance_floor, self.cost = variance_floor, cost
-        self.one_by_one = one_by_one
-        self.transforms_initializer = _start(transforms_initializer)
+        self.competition = competition
 
     def build(self, input_shape: Any) -> None:
-        """Make transforms and prices, and the tables of who feeds whom."""
+        """Make transforms, and what the routing wants."""
         *size, children = _grid_of("ConvCapsules", input_shape)
         self.grid = tuple(size), self.kernel_size, self.strides
-        if min(map(spots, *self.grid)) < 1:
+        if min(map(output_size, *self.grid)) < 1:
             raise ValueError(
                 f"`kernel_size` {self.kernel_size} must fit into the grid; "
                 f"received a grid of {size[0]} x {size[1]} capsules."
             )
         shape = (*self.kernel_size, children, self.types, 4, 4)
-        _add_weights(self, shape)
-
-    def call(self, inputs: Any) -> tuple[Any, Any]:
-        """Return poses and activations of the parents."""
-        return _called(self, inputs)
+        self.add_weights(self.kernel_size, shape)
 
     def _route(self, poses: Any, activations: Any, weights: Any) -> Any:
         """Return the parents of some samples."""
-        transforms, *betas = weights
+        transforms = weights[0]
         i = int(np.prod(transforms.shape[:3]))
-        rows, columns = map(spots, *self.grid)
         views = patches(poses, self.kernel_size, self.strides)
         views = ops.transpose(views, (0, 4, 1, 2, 3, 5, 6))
         voters = patches(activations, self.kernel_size, self.strides)
         voters = ops.transpose(voters, (0, 4, 1, 2, 3))
-        w = ops.reshape(transforms, (i, self.types, 4, 4))
-        x = votes(ops.reshape(views, (i, -1, 4, 4)), w)  # (i, n, 16, j)
-        model = self._routing(transforms.shape[2], *betas)
-        found = _routed(model, x, ops.reshape(voters, (i, -1)), self.turns)
-        shape = (-1, rows, columns, self.types)
-        return (
-            ops.reshape(found[0], (*shape, 4, 4)),
-            ops.reshape(found[1], shape),
+        children = Children(
+            ops.reshape(views, (i, -1, 4, 4)),
+            ops.reshape(voters, (i, -1)),
+            ops.reshape(transforms, (i, self.types, 4, 4)),
+            *self._rules(transforms.shape[2]),
         )
+        found = self.parents(children, weights)
+        grid = (-1, *map(output_size, *self.grid), self.types)
+        means = ops.reshape(found.poses, (*grid, 4, 4))
+        return means, ops.reshape(found.activations, grid)
 
-    def _routing(self, children: int, use: Any, activate: Any) -> Routing:
-        """Return the model of the loop for children of so many types."""
-        looked, back = seen(*self.grid), feeds(*self.grid)
+    def _rules(self, types: int) -> tuple[Callable[..., Posterior], float]:
+        """Return who competes, and parents per child of so many types."""
+        looked = children_of_windows(*self.grid)
         cells, places = looked.shape
-        voters = children * np.unique(looked).size
-        scale = float(self.types * places / voters)
-        share = partial(
-            share_over_positions, types=children, seen=looked, feeds=back
-        )
-        compete: dict[str, Any] = {"compete": share}
         if self.competition == "patch":
-            scale, compete = self.types / (cells * children), {}
-        return Routing(
-            use,
-            activate,
-            self.inverse_temperature,
-            self.variance_floor,
-            scale if self.mass_scale is None else self.mass_scale,
-            self.cost,
-            **compete,
+            return softmax_over_parents, self.types / (cells * types)
+        competition = partial(
+            softmax_over_positions,
+            types=types,
+            children=looked,
+            windows=windows_of_children(*self.grid),
         )
+        seen = types * np.unique(looked).size
+        return competition, float(self.types * places / seen)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shapes of poses and activations."""
         size = tuple(input_shape[1][1:3])
-        grid = map(spots, size, self.kernel_size, self.strides)
+        grid = map(output_size, size, self.kernel_size, self.strides)
         shape = (input_shape[1][0], *grid, self.types)
         return (*shape, 4, 4), shape
 
     def get_config(self) -> dict[str, Any]:
         """Return what makes an equal layer."""
-        own = ("types", "kernel_size", "strides", "competition", *OPTIONS)
-        return {**super().get_config(), **frozen(self, own)}
-
-
-OPTIONS = (
-    "turns",
-    "mass_scale",
-    "inverse_temperature",
-    "variance_floor",
-    "cost",
-    "one_by_one",
-    "transforms_initializer",
-)
+        own = ("types", "kernel_size", "strides", "competition")
+        return {**super().get_config(), **_saved(self, own)}
 
 
 @keras.saving.register_keras_serializable(package="emlib")
-class ClassCapsules(keras.layers.Layer):
+class ClassCapsules(RoutedCapsules):
     """One capsule a class, for which all children vote together.
 
     The transforms are shared over places, so votes are told where their
@@ -563,14 +433,12 @@ class ClassCapsules(keras.layers.Layer):
     ----------
     classes : int
         Number of classes.
-    turns : int
-        M-steps.
     coordinates : bool
         Whether votes know where their child stands.
-    mass_scale, inverse_temperature, variance_floor, cost, one_by_one
-        As in `ConvCapsules`.
-    transforms_initializer : str or keras.initializers.Initializer
-        As in `ConvCapsules`.
+    routing, rematerialise, transforms_initializer
+        As in `RoutedCapsules`.
+    turns, mass_scale, inverse_temperature, variance_floor, cost
+        As in `EMRouter`.
 
     Raises
     ------
@@ -594,58 +462,35 @@ class ClassCapsules(keras.layers.Layer):
         self,
         classes: int,
         *,
-        turns: int = 2,
         coordinates: bool = True,
-        mass_scale: float | None = None,
-        inverse_temperature: Temperature = TEMPERATURE,
-        variance_floor: float = 5e-4,
-        cost: str = "paper",
-        one_by_one: bool = False,
-        transforms_initializer: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(autocast=False, **options)
-        inverse_temperature = _thawed(inverse_temperature)
-        check_options(turns, cost, variance_floor, inverse_temperature)
-        self.classes, self.turns = _positive("classes", classes), turns
-        self.coordinates, self.mass_scale = coordinates, mass_scale
-        self.inverse_temperature = inverse_temperature
-        self.variance_floor, self.cost = variance_floor, cost
-        self.one_by_one = one_by_one
-        self.transforms_initializer = _start(transforms_initializer)
+        super().__init__(**options)
+        self.classes = _positive("classes", classes)
+        self.coordinates = coordinates
 
     def build(self, input_shape: Any) -> None:
-        """Make transforms and prices."""
+        """Make transforms, and what the routing wants."""
         *_, types = _grid_of("ClassCapsules", input_shape)
-        _add_weights(self, (types, self.classes, 4, 4))
-
-    def call(self, inputs: Any) -> tuple[Any, Any]:
-        """Return poses (batch, classes, 4, 4), activations."""
-        return _called(self, inputs)
+        self.add_weights((1, 1), (types, self.classes, 4, 4))
 
     def _route(self, poses: Any, activations: Any, weights: Any) -> Any:
         """Return the classes of some samples."""
         _, height, width, types = activations.shape
-        places = height * width
-        i = places * types
+        i = height * width * types
         views = ops.transpose(poses, (3, 1, 2, 0, 4, 5))
-        x = votes(ops.reshape(views, (types, -1, 4, 4)), weights[0])
-        x = ops.reshape(x, (types, places, -1, 16, self.classes))
-        x = ops.transpose(x, (1, 0, 2, 3, 4))
-        if self.coordinates:
-            x = add_coordinates(x, height, width)
-        x = ops.reshape(x, (i, -1, 16, self.classes))  # (i, n, 16, j)
         voters = ops.transpose(activations, (1, 2, 3, 0))
-        scale = self.mass_scale
-        model = Routing(
-            weights[1],
-            weights[2],
-            self.inverse_temperature,
-            self.variance_floor,
-            self.classes / i if scale is None else scale,
-            self.cost,
+        children = Children(
+            ops.reshape(views, (types, -1, 4, 4)),
+            ops.reshape(voters, (i, -1)),
+            weights[0],
+            parents_per_child=self.classes / i,
+            grid=(height, width),
+            coordinates=self.coordinates,
         )
-        return _routed(model, x, ops.reshape(voters, (i, -1)), self.turns)
+        found = self.parents(children, weights)
+        shape = (-1, self.classes, 4, 4)
+        return ops.reshape(found.poses, shape), found.activations
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shapes of poses and activations."""
@@ -654,5 +499,5 @@ class ClassCapsules(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return what makes an equal layer."""
-        own = ("classes", "coordinates", *OPTIONS)
-        return {**super().get_config(), **frozen(self, own)}
+        own = ("classes", "coordinates")
+        return {**super().get_config(), **_saved(self, own)}

@@ -8,15 +8,12 @@ import keras
 from keras import ops
 
 from emlib.capsules.layers import (
-    OPTIONS,
-    TEMPERATURE,
     ClassCapsules,
     ConvCapsules,
     PrimaryCapsules,
-    frozen,
 )
 from emlib.capsules.losses import SpreadLoss, linear_margin, stepped_margin
-from emlib.capsules.routing import Temperature
+from emlib.capsules.routing.em import EMRouter, resolve
 
 __all__ = [
     "MARGINS",
@@ -100,21 +97,20 @@ def capsule_network(
     B: int = 8,  # noqa: N803
     C: int = 16,  # noqa: N803
     D: int = 16,  # noqa: N803
-    turns: int = 2,
+    turns: int = EMRouter.turns,
     *,
     preset: str | None = None,
     outputs: str = "activations",
     coordinates: bool = True,
     competition: str = "parents",
-    inverse_temperature: Temperature = TEMPERATURE,
-    variance_floor: float = 5e-4,
-    cost: str = "paper",
-    one_by_one: bool = False,
+    routing: Any = None,
+    rematerialise: bool = False,
     transforms_initializer: Any = None,
     margin: str = "linear",
     margin_steps: int = 1000,
     dtype: Any = None,
     name: str = "capsule_network",
+    **options: Any,
 ) -> CapsuleNetwork:
     """Return a network of capsules that names what an image shows.
 
@@ -138,16 +134,19 @@ def capsule_network(
     outputs : {"activations", "both"}
         Whether the network returns class activations, or a dict that has
         the poses, too.
-    coordinates, competition, inverse_temperature, variance_floor, cost
-        As in `ConvCapsules` and `ClassCapsules`.
-    one_by_one, transforms_initializer
-        As in `ConvCapsules`.
+    coordinates, competition
+        As in `ClassCapsules` and `ConvCapsules`.
+    routing, rematerialise, transforms_initializer
+        As in `RoutedCapsules`; one routing for all three layers.
     margin, margin_steps
         As in `CapsuleNetwork`.
     dtype : str or keras.DTypePolicy, optional
         Of all layers.
     name : str
         Of the network.
+    options
+        Those of `EMRouter`: inverse_temperature, variance_floor,
+        mass_scale, cost.
 
     Returns
     -------
@@ -177,17 +176,16 @@ def capsule_network(
     _one_of("outputs", outputs, ("activations", "both"))
     if dtype is not None:
         dtype = keras.dtype_policies.get(dtype).name
-    routing: dict[str, Any] = {
-        "turns": turns,
-        "inverse_temperature": inverse_temperature,
-        "variance_floor": variance_floor,
-        "cost": cost,
-        "one_by_one": one_by_one,
+    if turns != EMRouter.turns:
+        options["turns"] = turns
+    common: dict[str, Any] = {
+        "routing": resolve(routing, options),
+        "rematerialise": rematerialise,
         "transforms_initializer": transforms_initializer,
         "dtype": dtype,
     }
     _check_margin(margin, margin_steps)
-    between = {"competition": competition, **routing}
+    between = {"competition": competition, **common}
     images = keras.Input(input_shape, name="images")
     edges = keras.layers.Conv2D(
         A, 5, 2, "same", activation="relu", dtype=dtype, name="edges"
@@ -196,11 +194,11 @@ def capsule_network(
     x = ConvCapsules(C, 3, 2, name="parts", **between)(x)
     x = ConvCapsules(D, 3, 1, name="wholes", **between)(x)
     last = ClassCapsules(
-        classes, coordinates=coordinates, name="classes", **routing
+        classes, coordinates=coordinates, name="classes", **common
     )
     poses, activations = last(x)
     both = {"activations": activations, "poses": poses}
-    options = {
+    told = {
         "input_shape": tuple(input_shape),
         "classes": classes,
         **{"A": A, "B": B, "C": C, "D": D},
@@ -211,11 +209,10 @@ def capsule_network(
         "name": name,
         "competition": competition,
         "dtype": dtype,
-        **frozen(last, OPTIONS),
+        **last.routing_config(),
     }
-    del options["mass_scale"]
     found = both if outputs == "both" else activations
-    return CapsuleNetwork(images, found, options)
+    return CapsuleNetwork(images, found, told)
 
 
 def _one_of(name: str, value: Any, known: Any) -> None:

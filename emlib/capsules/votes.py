@@ -4,64 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from keras import ops
 
-__all__ = ["add_coordinates", "patches", "spots", "votes"]
-
-
-def spots(size: int, kernel: int, stride: int) -> int:
-    """Return how many windows fit, without padding.
-
-    Parameters
-    ----------
-    size, kernel, stride : int
-        In cells.
-
-    Returns
-    -------
-    int
-        Windows along one axis.
-
-    Examples
-    --------
-    >>> spots(14, 3, 2)
-    6
-    """
-    return (size - kernel) // stride + 1
-
-
-def patches(
-    x: Any, kernel: tuple[int, int], strides: tuple[int, int]
-) -> Any:
-    """Return what each parent position sees, cell by cell of its window.
-
-    Parameters
-    ----------
-    x : tensor of shape (batch, height, width, ...)
-        A grid.
-    kernel, strides : pair of int
-        Of the window, in cells.
-
-    Returns
-    -------
-    tensor of shape (cells, batch, rows, columns, ...)
-        Nothing is padded.
-
-    Examples
-    --------
-    >>> x = np.arange(9.0).reshape(1, 3, 3)
-    >>> ops.convert_to_numpy(patches(x, (2, 2), (1, 1)))[:, 0, 0, 0]
-    array([0., 1., 3., 4.])
-    """
-    rows, columns = map(spots, x.shape[1:3], kernel, strides)
-    down = np.arange(kernel[0])[:, None] + strides[0] * np.arange(rows)
-    right = np.arange(kernel[1])[:, None] + strides[1] * np.arange(columns)
-    views = ops.take(ops.take(x, down, axis=1), right, axis=3)
-    order = (1, 3, 0, 2, 4, *range(5, len(views.shape)))
-    views = ops.transpose(views, order)  # (kh, kw, batch, rows, ...)
-    shape = (kernel[0] * kernel[1], -1, rows, columns, *x.shape[3:])
-    return ops.reshape(views, shape)
+__all__ = ["add_coordinates", "votes"]
 
 
 def votes(poses: Any, transforms: Any) -> Any:
@@ -86,6 +31,7 @@ def votes(poses: Any, transforms: Any) -> Any:
 
     Examples
     --------
+    >>> import numpy as np
     >>> eye = np.eye(4, dtype="float32")[None, None]
     >>> ops.convert_to_numpy(votes(2 * eye, eye))[0, 0, :6, 0]
     array([2., 0., 0., 0., 0., 2.], dtype=float32)

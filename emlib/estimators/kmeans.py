@@ -407,6 +407,12 @@ class KMeans(
         self.history_ = [*run.inertias, self.inertia_]
 
     def _record(self) -> dict[str, Any]:
+        """Return what is fitted; no file can hold a function."""
+        if callable(self.init):
+            raise ValueError(
+                "init must be a name or centres to be saved; received "
+                f"{self.init!r}. Set init to cluster_centers_ first."
+            )
         labels = self.labels_.astype("<i4").tobytes()
         return {
             "dtype": self.cluster_centers_.dtype.name,

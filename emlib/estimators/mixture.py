@@ -60,20 +60,9 @@ class Estimator(BaseEstimator):
         ----------
         path : str or path
             Where to; an existing file is replaced.
-
-        Raises
-        ------
-        ValueError
-            If an option is a function, which no file can hold.
         """
         check_is_fitted(self, self._fitted)
         options = self.get_params()
-        for name, value in options.items():
-            if callable(value):
-                raise ValueError(
-                    f"{name} must be a name or numbers to be saved; "
-                    f"received {value!r}. Set it to what it returned first."
-                )
         record = {
             "format": self._format,
             "options": {name: to_json(options[name]) for name in options},

@@ -47,9 +47,9 @@ def answers():
             (7, 8),
             lambda **o: ConvCapsules(3, 5, 2, competition="patch", **o),
         ),
-        "one by one": (
+        "rematerialised": (
             (7, 7),
-            lambda **o: ConvCapsules(3, 3, 2, one_by_one=True, **o),
+            lambda **o: ConvCapsules(3, 3, 2, rematerialise=True, **o),
         ),
         "classes": ((4, 3), lambda **o: ClassCapsules(5, **o)),
         "no active child": ((4, 3), lambda **o: ClassCapsules(5, **o)),
