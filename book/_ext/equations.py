@@ -59,11 +59,12 @@ def marks(function: ast.FunctionDef) -> list[str]:
 def checks() -> dict[str, list[Check]]:
     """Return the tests of each equation that some test names."""
     found: dict[str, list[Check]] = {}
-    for path in sorted(ROOT.glob("tests/test_*.py")):
+    for path in sorted(ROOT.glob("tests/**/test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 for label in marks(node):
-                    check = Check(f"tests/{path.name}", node.name)
+                    file = path.relative_to(ROOT).as_posix()
+                    check = Check(file, node.name)
                     found.setdefault(label, []).append(check)
     return found
 

@@ -14,20 +14,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TESTS = [
-    "tests/test_layers_reference.py",
-    "tests/test_capsule_laws.py",
-    "tests/test_capsule_numbers.py",
-    "tests/test_capsule_keras.py",
-    "tests/test_capsule_mutants.py",
-    "tests/test_network.py",
+    "tests/capsules/test_layers_reference.py",
+    "tests/capsules/test_capsule_laws.py",
+    "tests/capsules/test_capsule_numbers.py",
+    "tests/capsules/test_capsule_keras.py",
+    "tests/capsules/test_capsule_mutants.py",
+    "tests/capsules/test_network.py",
 ]
 # PyTorch's operators refuse the arrays that these files give the package.
 ARRAYS = [
-    "tests/test_routing.py",
-    "tests/test_votes.py",
-    "tests/test_layers.py",
-    "tests/test_losses.py",
-    "tests/test_fast.py",
+    "tests/capsules/test_routing.py",
+    "tests/capsules/test_votes.py",
+    "tests/capsules/test_layers.py",
+    "tests/capsules/test_losses.py",
+    "tests/capsules/test_fast.py",
 ]
 TORCH = "torch==2.13.0"
 # What NumPy 2 asks of arrays, and PyTorch's do not have yet.

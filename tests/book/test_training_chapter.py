@@ -329,7 +329,7 @@ def test_what_has_nothing_to_do_with_the_pose_is_not_explained(seed):
 
 
 def test_the_weights_in_the_results_are_small_and_can_be_loaded():
-    place = Path(__file__).parents[1] / "results" / "small"
+    place = Path(__file__).parents[2] / "results" / "small"
     files = {p.name: p.stat().st_size for p in place.iterdir()}
     assert files.keys() == {"config.json", "checkpoint.npz"}
     assert sum(files.values()) < 300_000

@@ -18,7 +18,7 @@ from emlib import coins, datasets, em, fit, gaussians, kmeans
 from emlib.bound import bound, normalise
 from emlib.loop import Labels
 
-BOOK = Path(__file__).parents[1] / "book"
+BOOK = Path(__file__).parents[2] / "book"
 
 
 def carried(page, without=()):

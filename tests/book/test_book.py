@@ -20,7 +20,7 @@ from docutils import nodes
 from docutils.utils import new_document
 from sphinx.addnodes import pending_xref
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = {
     path.relative_to(ROOT / "book").with_suffix("").as_posix(): path
     for folder in ("book", "book/solutions")

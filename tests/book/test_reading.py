@@ -11,7 +11,7 @@ from docutils import nodes
 from docutils.utils import new_document
 from test_chapters import numbered
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def page_of(*parts):

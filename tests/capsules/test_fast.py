@@ -14,7 +14,7 @@ from scipy.stats import norm
 from emlib.capsules import routing
 
 SEEDS = range(4)
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "routing.json"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "routing.json"
 
 
 def numbers(tensor):

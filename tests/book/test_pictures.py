@@ -14,7 +14,7 @@ import pytest
 from emlib import figures
 
 pytest.importorskip("sphinx")
-sys.path.insert(0, str(Path(__file__).parents[1] / "book" / "_ext"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "_ext"))
 
 import pictures
 

@@ -20,7 +20,7 @@ keras = pytest.importorskip("keras")
 from emlib import datasets  # noqa: E402
 from emlib.capsules import training  # noqa: E402
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 SEEDS = range(4)
 
 
