@@ -50,6 +50,7 @@ ORDER = [
     "estimators.coins",
     "estimators.seeding",
     "estimators.empty_clusters",
+    "estimators.kmeans_checks",
     "estimators.kmeans",
     "estimators.display",
     "estimators.gaussian_starts",

@@ -18,10 +18,9 @@ from emlib.shapes import Centres, Points, Table
 
 __all__ = [
     "STARTS",
-    "check_reach",
     "check_table",
     "given_parts",
-    "params_of_labels",
+    "start_of",
 ]
 
 STARTS = ("kmeans", "k-means++", "random", "random_from_data")
@@ -53,8 +52,9 @@ def check_table(given: Any, n: int, k: int) -> Table:
     return table
 
 
-def given_parts(estimator: Any, k: int, d: int) -> tuple[Any, Any, Any]:
+def given_parts(estimator: Any, d: int) -> tuple[Any, Any, Any]:
     """Return the given weights, means and covariances, or raise."""
+    k = int(estimator.n_components)
     rules = {
         "weights_init": f"{k} numbers from 0 to 1 that sum to 1",
         "means_init": f"finite numbers of shape ({k}, {d})",
@@ -203,3 +203,20 @@ def params_of_labels(
         )
         total = total + even.scaled(0.01)
     return model.maximise(total)
+
+
+def start_of(estimator: Any, task: Any, rng: np.random.Generator) -> Any:
+    """Return a start of z: drawn, and what was given."""
+    unit, k = task.columns.standardiser, int(estimator.n_components)
+    given = given_parts(estimator, task.rows.x.shape[1])
+    kind = COVARIANCES[estimator.covariance_type]
+    if not any(part is None for part in given):
+        return check_reach(unit.apply(kind(*given)))
+    found = unit.undo(
+        params_of_labels(task.rows, unit, task.model, task.labels, k, rng)
+    )
+    parts = (
+        old if new is None else new
+        for old, new in zip(found, given, strict=True)
+    )
+    return check_reach(unit.apply(kind(*parts)))

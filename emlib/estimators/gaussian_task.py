@@ -29,6 +29,7 @@ from emlib.shapes import Points
 __all__ = [
     "GaussianTask",
     "has_holes",
+    "is_prior",
     "model_of",
     "scale_of_params",
     "standardised",
@@ -67,6 +68,13 @@ class GaussianTask(Task):
             firm = dof + len(scale) + 1
             prior -= firm * shift * step.params.n_matrices()
         return TurnRecord(step.turn, bound, bound + prior)
+
+
+def is_prior(prior: Any) -> bool:
+    """Say whether this may be a prior; its numbers are checked later."""
+    if isinstance(prior, tuple | list):
+        return len(prior) == 2
+    return prior is None or (isinstance(prior, str) and prior == "auto")
 
 
 def model_of(estimator: Any, rows: Rows, columns: ColumnScale) -> Any:

@@ -36,14 +36,14 @@ from emlib.estimators.collapse import (
 from emlib.estimators.display import Display
 from emlib.estimators.gaussian_starts import (
     STARTS,
-    check_reach,
     check_table,
     given_parts,
-    params_of_labels,
+    start_of,
 )
 from emlib.estimators.gaussian_task import (
     GaussianTask,
     has_holes,
+    is_prior,
     model_of,
     scale_of_params,
     standardised,
@@ -71,13 +71,6 @@ from emlib.scale import (
 from emlib.shapes import PerPoint, Points
 
 __all__ = ["GaussianMixture"]
-
-
-def _is_prior(prior: Any) -> bool:
-    """Say whether this may be a prior; its numbers are checked later."""
-    if isinstance(prior, tuple | list):
-        return len(prior) == 2
-    return prior is None or (isinstance(prior, str) and prior == "auto")
 
 
 class GaussianMixture(Mixture):
@@ -214,7 +207,7 @@ class GaussianMixture(Mixture):
             lambda how: not isinstance(how, str) or how in STARTS,
             f"one of {STARTS}, or an array",
         ),
-        "prior": Rule(_is_prior, 'None, "auto" or (dof, scale)'),
+        "prior": Rule(is_prior, 'None, "auto" or (dof, scale)'),
     }
     _format = "emlib GaussianMixture 1"
     _fitted = "means_"
@@ -299,12 +292,12 @@ class GaussianMixture(Mixture):
         given = Rows(X, check_weights(sample_weight, len(X)))
         rows = given.present()
         if first:
-            if any(part is None for part in self._given(X.shape[1])):
+            if any(part is None for part in given_parts(self, X.shape[1])):
                 check_enough(
                     "n_components", int(self.n_components), len(rows)
                 )
             task = self._task(given, rows, self._blocks(rows))
-            params = self._start(task, self._rng())
+            params = start_of(self, task, self._rng())
             stream = Stream(task.columns, task.model, params, None, 0, 0.0)
         else:
             stream = self._online
@@ -471,10 +464,6 @@ class GaussianMixture(Mixture):
             return None
         return self.objective_[-2] * size
 
-    def _given(self, d: int) -> tuple[Any, Any, Any]:
-        """Return the given weights, means and covariances, or raise."""
-        return given_parts(self, int(self.n_components), d)
-
     def _starts(self, task: GaussianTask) -> Iterator[Any]:
         """Yield the parameters of each start, of z."""
         warm, rng = self._is_warm(task.rows), self._rng()
@@ -482,27 +471,9 @@ class GaussianMixture(Mixture):
             if warm:
                 start = task.columns.standardiser.apply(self._params())
             else:
-                start = self._start(task, rng)
+                start = start_of(self, task, rng)
             task.display.begin(number)
             yield start
-
-    def _start(self, task: GaussianTask, rng: np.random.Generator) -> Any:
-        """Return a start of z: drawn, and what was given."""
-        unit, k = task.columns.standardiser, int(self.n_components)
-        given = self._given(task.rows.x.shape[1])
-        kind = COVARIANCES[self.covariance_type]
-        if not any(part is None for part in given):
-            return check_reach(unit.apply(kind(*given)))
-        found = unit.undo(
-            params_of_labels(
-                task.rows, unit, task.model, task.labels, k, rng
-            )
-        )
-        parts = (
-            old if new is None else new
-            for old, new in zip(found, given, strict=True)
-        )
-        return check_reach(unit.apply(kind(*parts)))
 
     def _climb(self, step: Step, task: GaussianTask) -> Climb:
         """Return what EM makes of a start, and say how it ended."""

@@ -34,6 +34,13 @@ from emlib.estimators.checks import (
     whole_number,
 )
 from emlib.estimators.empty_clusters import RefillingBlocks
+from emlib.estimators.kmeans_checks import (
+    FAR,
+    check_centres,
+    check_finite,
+    check_near,
+    check_spread,
+)
 from emlib.estimators.mixture import Estimator
 from emlib.estimators.seeding import Spread, far_rows, random_rows
 from emlib.loop import Step, em, next_turn, sweep
@@ -212,7 +219,7 @@ class KMeans(
         labels = np.empty(len(X), dtype=np.int32)  # (n,)
         with thread_map(len(_parts(rows))) as mapper:
             spread = _spread(rows, mapper)
-            _check_spread(spread, rows)
+            check_spread(spread, rows)
             runs = [
                 self._descend(rows, start, spread, mapper)
                 for start in self._starts(rows, spread, labels, mapper)
@@ -348,7 +355,7 @@ class KMeans(
             dtype=[np.float64, np.float32],
             ensure_all_finite=False,
         )
-        _check_finite(X)
+        check_finite(X)
         return X
 
     def _params(self) -> kmeans.Params:
@@ -372,7 +379,7 @@ class KMeans(
                 found = random_rows(rows, k, state)
             else:
                 found = far_rows(rows, k, state, spread, labels, mapper)
-            yield kmeans.Params(_check_centres(found, k, spread))
+            yield kmeans.Params(check_centres(found, k, spread))
 
     def _descend(
         self,
@@ -472,68 +479,6 @@ def _warn_of_starts(init: Any, n_init: Any) -> None:
         )
 
 
-RULES: tuple[tuple[Callable[[Any], Any], str, str], ...] = (
-    (np.isnan, "be free of NaN", "Drop the row or fill in the value."),
-    (np.isinf, "be finite, without inf", "Drop the row or mend the value."),
-)
-
-
-FAR = (
-    "X must lie near enough to the centres for float64 to hold squares",
-    "Divide X by its spread before fit, or drop the row.",
-)
-
-
-def _check_finite(X: Any) -> None:
-    """Raise unless every value is a finite number."""
-    for cut in _small_cuts(len(X)):
-        with np.errstate(over="ignore", invalid="ignore"):
-            sound = np.isfinite(X[cut].sum())
-        for broken, rule, remedy in () if sound else RULES:
-            wrong = broken(X[cut]).any(axis=1)  # (n,)
-            reject_row(X[cut], wrong, cut.start, f"X must {rule}", remedy)
-
-
-def _check_spread(spread: Spread, rows: Rows) -> None:
-    """Raise where squared distances leave the range of float64."""
-    first = rows.x[:1]  # (1, d)
-    square = spread.scatter / spread.size
-    kept = square > 1e-280 or (
-        square == 0 and all((x == first).all() for x, _ in _parts(rows))
-    )
-    if not (kept and np.isfinite(16 * spread.scatter)):
-        raise ValueError(
-            "X must have squared distances that float64 can hold, from "
-            "1e-280 to 1e307 in sum; received a mean square of "
-            f"{square:.1e} about the mean. Divide X by its spread."
-        )
-
-
-def _check_near(side: one_pass.Assignment, begin: int) -> None:
-    """Raise for the farthest of some rows, if squares cannot hold it."""
-    if not np.isfinite(side.squares):
-        size = abs(side.rows).max(axis=1)  # (n,)
-        begin += side.cut.start
-        reject_row(side.rows, size == size.max(), begin, *FAR)
-
-
-def _check_centres(centres: Any, k: int, spread: Spread) -> Centres:
-    """Return centres to start from, (k, d), or raise."""
-    values: Centres = np.array(centres, dtype=np.float64)
-    shape = k, len(spread.mean)
-    if values.shape != shape:
-        raise ValueError(
-            f"init must give centres of shape {shape}; received shape "
-            f"{values.shape}. Give n_clusters rows, as wide as X."
-        )
-    with np.errstate(over="ignore", invalid="ignore"):
-        reach = ((values - spread.mean) ** 2).sum(axis=1)  # (k,)
-    wrong = ~np.isfinite(16 * spread.size * reach)  # (k,)
-    rule = "init must give finite centres, not too far from X"
-    reject_row(values, wrong, 0, rule, "Take some rows of X.")
-    return values
-
-
 # --- the rows
 
 
@@ -600,7 +545,7 @@ def _sides(
 ) -> Iterator[tuple[slice, one_pass.Assignment]]:
     """Yield the sides of a block's rows, and which rows of all they are."""
     for side in assign(x):
-        _check_near(side, begin)
+        check_near(side, begin)
         start = begin + side.cut.start
         yield slice(start, start + len(side.rows)), side
 
