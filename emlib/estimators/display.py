@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from time import perf_counter
+from typing import Any
 
 from emlib.estimators.stopping import TurnRecord
 
@@ -15,21 +16,18 @@ class Display:
 
     Parameters
     ----------
-    verbose : int
-        Whether turns are printed; from 2 on with times and changes.
-    every : int
-        Turns between two prints.
-    progress : bool
-        Whether a line on standard error tells the turn.
+    options : estimator
+        Its `verbose` says whether turns are printed (from 2 on with times
+        and changes), its `verbose_interval` how many lie between two, and
+        its `progress` whether a line on standard error tells the turn.
     size : float
         Rows, for likelihoods a row.
     """
 
-    def __init__(
-        self, verbose: int, every: int, progress: bool, size: float
-    ) -> None:
-        self.verbose, self.every = verbose, every
-        self.progress, self.size = progress, size
+    def __init__(self, options: Any, size: float) -> None:
+        self.verbose = int(options.verbose)
+        self.every = int(options.verbose_interval)
+        self.progress, self.size = bool(options.progress), size
 
     def begin(self, number: int) -> None:
         """Say that a start is made."""

@@ -439,12 +439,7 @@ class GaussianMixture(Mixture):
     ) -> GaussianTask:
         """Return a task of these parts."""
         size = rows.total()
-        display = Display(
-            int(self.verbose),
-            int(self.verbose_interval),
-            bool(self.progress),
-            size,
-        )
+        display = Display(self, size)
         before = self._before(size) if self._is_warm(rows) else None
         return GaussianTask(
             rows, blocks, model, size, columns, labels, display, before

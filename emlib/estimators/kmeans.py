@@ -446,7 +446,7 @@ class KMeans(
         k, n = int(self.n_clusters), len(self.labels_)
         found = sum(
             np.bincount(self.labels_[cut], minlength=k) > 0
-            for cut in _small_cuts(n)
+            for cut in even_slices(n, budget.BLOCK_ROWS, n)
         )
         distinct = np.count_nonzero(found)
         if distinct < k:
@@ -485,11 +485,6 @@ def _warn_of_starts(init: Any, n_init: Any) -> None:
 def _cuts(n: int) -> list[slice]:
     """Return even slices of n rows: the same for any number of cores."""
     return even_slices(n, budget.BLOCK_ROWS)
-
-
-def _small_cuts(n: int) -> list[slice]:
-    """Return slices of n rows, each small, however many rows there are."""
-    return even_slices(n, budget.BLOCK_ROWS, n)
 
 
 def _parts(rows: Rows) -> list[Any]:
