@@ -593,7 +593,8 @@ def test_what_a_plain_turn_raises_reaches_the_caller(where, turn, fault):
                     raise fault("in a plain turn")
             return super().__getattribute__(name)
 
-        pack = unpack = None  # every leap is refused
+        def pack(self, params):
+            raise ValueError("every leap is refused")
 
     steps = islice(squarem(Fails(), TABLE, START), 4)
     with pytest.raises(fault, match="in a plain turn"):

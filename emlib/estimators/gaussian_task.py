@@ -87,7 +87,8 @@ def model_of(estimator: Any, rows: Rows, columns: ColumnScale) -> Any:
     options = estimator.covariance_type, reg, _prior(estimator, rows, unit)
     if estimator.missing == "em" and has_holes(rows.x):
         return FillingHoles(*options)
-    return InOnePass(*options, dtype=rows.x.dtype)
+    scratch = budget.THREAD_FEATURE_BYTES
+    return InOnePass(*options, dtype=rows.x.dtype, scratch=scratch)
 
 
 def _prior(estimator: Any, rows: Rows, unit: Standardiser) -> Any:

@@ -244,6 +244,7 @@ class Model:
     --------
     >>> model = Model("diag")
     >>> x = np.array([[0.0], [1.0], [8.0], [9.0]])
+    >>> from emlib.loop import Labels
     >>> labels = Labels(np.eye(2)[[0, 0, 1, 1]])
     >>> params = model.maximise(model.summarise(x, labels))
     >>> params.means.ravel(), params.covariances.ravel()

@@ -288,6 +288,10 @@ class Model(gaussians.Model):
         """Return the log joint in the form to read, (n, k)."""
         return super().log_joint(np.asarray(x), params)
 
+    def e_step(self, x: Any, params: Params) -> Posterior:
+        """Return the posterior in the form to read."""
+        return super().e_step(np.asarray(x), params)
+
     def summarise(
         self,
         x: Any,

@@ -20,13 +20,15 @@ __all__ = [
     "SAMPLE_BYTES",
     "SAMPLE_ROWS",
     "STATISTICS_BYTES",
+    "THREAD_FEATURE_BYTES",
 ]
 
 BLOCK_ROWS = 16_384  # in a block, at least
 GAUSSIAN_BLOCK_ROWS = 12_500  # the same, where a row makes many features
 MAX_BLOCKS = 32  # so that their statistics may wait to be added
 STATISTICS_BYTES = 4_000_000  # of all blocks' moments together
-FEATURE_BYTES = 4_000_000  # of a thread's features: they stay in the cache
+FEATURE_BYTES = 4_000_000  # of a turn's features: they stay in the cache
+THREAD_FEATURE_BYTES = 3_000_000  # of each of several threads
 COIN_BYTES = 4_194_304  # of a block of coins, with its responsibilities
 CLUSTER_BYTES = 2_400_000  # of a thread's centred rows and distances
 COPY_BYTES = 500_000  # of rows or features that are held before the loop

@@ -377,7 +377,7 @@ def test_a_seed_fixes_the_first_weights():
 def test_options_reach_the_network():
     plan = Plan(options={"turns": 1}, margin="steps", margin_steps=7)
     options = training.build_network(plan).options
-    assert options["turns"] == 1
+    assert options["routing"]["config"]["turns"] == 1
     assert options["margin"] == "steps"
     assert options["margin_steps"] == 7
 

@@ -541,7 +541,7 @@ def peak(n):
 
 
 def test_memory_does_not_grow_with_the_rows():
-    few, many = peak(100_000), peak(400_000)
+    few, many = peak(200_000), peak(800_000)
     assert abs(many - few) < 1e5
     assert many < 16e6
 

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from emlib import KMeans, fit, kmeans
+from emlib import KMeans, fit, kmeans, one_pass
 from emlib.estimators import empty_clusters, seeding
 from emlib.scale import InBlocks, Rows, blocks, budget
 
@@ -393,7 +393,7 @@ def test_a_cluster_that_gave_its_last_row_away_is_not_a_wreck(times):
     init = [[0.4], [99.0], [98.0]]
     with pytest.raises(ValueError, match="n_clusters=3"):
         KMeans(3, init=init).fit(x, sample_weight=times)
-    statistics, _ = kmeans.Model().expect(
+    statistics, _ = one_pass.kmeans.Model().expect(
         x, kmeans.Params(np.array(init)), np.array(times, dtype=float)
     )
     worst = empty_clusters.worst_rows(

@@ -116,7 +116,7 @@ def case(name, seed, n, k=3):
         begin = coins.Params(np.full(k, 1 / k), rng.uniform(0.2, 0.8, k))
     else:
         x = 2.0 * labels[:, None] + rng.normal(size=(n, 2))  # (n, d)
-        emission, kind = gaussians.Model(name), gaussians.KINDS[name]
+        emission, kind = gaussians.Model(name), gaussians.COVARIANCES[name]
         eyes = np.stack([np.eye(2)] * k)  # (k, d, d)
         cells = kind.keep(eyes) / kind.pool(np.ones(k))
         begin = kind(np.full(k, 1 / k), rng.normal(2, 1, (k, 2)), cells)

@@ -483,7 +483,7 @@ def test_the_vectors_serve_squarem():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_threads_and_map_agree_to_the_last_bit(kind, monkeypatch):
-    monkeypatch.setattr("emlib.scale._cores", lambda: 3)
+    monkeypatch.setattr("emlib.scale.threads._core_count", lambda: 3)
     x, start, _ = random_case(3, kind, n=1000)
     parts = blocks(x, size=128)
     alone = fit(InBlocks(Model(kind)), parts, start, max_turns=5)
@@ -1007,7 +1007,7 @@ CAUGHT = {
     "covariances scaled once, not twice": (
         lambda monkeypatch: [
             patched(each, "moved", _scale_once)(monkeypatch)
-            for each in gaussians.KINDS.values()
+            for each in COVARIANCES.values()
         ],
         KINDS,
         {"units"},
