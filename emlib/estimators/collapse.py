@@ -62,7 +62,7 @@ class FillingHoles(_Keeping, missing.Model):
 
     def e_step(  # type: ignore[override]
         self, x: Standardised, params: Any
-    ) -> missing.Posterior:
+    ) -> Any:
         """Return the posterior."""
         found = super().e_step(np.asarray(x), params)
         evidence = found.log_evidence + _unseen(x)  # (n,)
@@ -70,7 +70,8 @@ class FillingHoles(_Keeping, missing.Model):
 
     def log_evidence(self, x: Standardised, params: Any) -> PerPoint:
         """Return the log evidence of each row of a block, (n,)."""
-        return self.e_step(x, params).log_evidence
+        evidence: PerPoint = self.e_step(x, params).log_evidence
+        return evidence
 
     def expect(self, x: Any, params: Any, multiplicity: Any = None) -> Any:
         """Return the statistics and the bound of a block."""

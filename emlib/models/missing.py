@@ -444,9 +444,7 @@ class Model(gaussians.Model):
         joint += _log_weights(params)
         return joint
 
-    def e_step(  # type: ignore[override]
-        self, x: Points, params: Params
-    ) -> Posterior:
+    def e_step(self, x: Points, params: Params) -> Any:
         r"""Return the responsibilities and the log evidence.
 
         .. math:: r_{nk} = \frac{p(x_n^o, z_n = k)}{p(x_n^o)}
