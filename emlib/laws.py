@@ -233,7 +233,7 @@ def _rows_of(posterior: Any, cut: slice, n: int) -> Any:
     """Return the posterior of some of the n rows."""
     return posterior._make(
         part[cut]
-        if isinstance(part, np.ndarray) and len(part) == n
+        if isinstance(part, np.ndarray) and part.shape[:1] == (n,)
         else part
         for part in posterior
     )
@@ -300,14 +300,15 @@ def rate(case: Case) -> float:
         return Step(0, params, model, x, None)
 
     def q(vector: Any) -> float:
-        log_joint = model.log_joint(x, at(vector).params)  # (n, k)
-        return float((fixed.resp * log_joint).sum())
+        there = at(vector).params
+        expected = fixed.resp * model.log_joint(x, there)  # (n, k)
+        return float(expected.sum()) + log_prior(model, there)
 
     top = model.pack(fixed.params)  # (p,)
     slope = jacobian(
         lambda v: model.pack(next_turn(at(v)).params), top
     )  # (p, p)
-    observed = _bend(lambda v: at(v).bound, top)  # (p, p)
+    observed = _bend(lambda v: at(v).objective, top)  # (p, p)
     complete = _bend(q, top)  # (p, p)
     inverse = np.linalg.pinv(complete, rcond=1e-4)  # (p, p)
     missing = inverse @ (complete - observed)  # (p, p)
@@ -334,7 +335,7 @@ LAWS: tuple[tuple[Callable[[Case], float], str, float], ...] = (
         "after an M-step the expected log joint has no slope",
         0.02,
     ),
-    (monotone, "the bound never falls", 1e-12),
+    (monotone, "the objective never falls", 1e-12),
     (relabel, "components have no order", 1e-9),
     (permute, "points have no order", 1e-9),
     (weigh, "weight 0 is absent, weight 2 is twice", 1e-9),
@@ -365,6 +366,7 @@ def check(
     ----------
     model : Model
         With `log_joint`, `e_step`, `summarise` and `maximise`. Its
+        posterior is a named tuple whose first field is `resp`. Its
         parameters are a named tuple of arrays, components along axis 0
         (or with a method `reordered(order)`); mixing weights, if it has
         them, are called `weights`. Where it has a prior, `log_prior` says

@@ -374,8 +374,8 @@ def _number(step: Step) -> float:
     """Return the step's objective, or say that it is none."""
     if math.isnan(step.objective):
         raise FloatingPointError(
-            f"the bound must be a number; that of turn {step.turn} is "
-            f"{step.bound}. Its parameters are {step.params}"
+            f"the objective must be a number; that of turn {step.turn} is "
+            f"{step.objective}. Its parameters are {step.params}"
         )
     return step.objective
 

@@ -104,6 +104,8 @@ def _leap(step: Step, one: Step, two: Step) -> Step:
     model: Any = step.model
     path = [model.pack(at.params) for at in (step, one, two)]
     vector = extrapolate(*path)  # (p,)
+    if not np.isfinite(vector).all():
+        raise FloatingPointError("the turns stand still, or are at a limit")
     return replace(two, params=model.unpack(vector, two.params))
 
 

@@ -631,3 +631,19 @@ def test_of_many_small_fits_none_ends_unnamed_and_none_falls(firm):
     assert ends["reached"] > 50
     assert not ends["other"]
     assert firm is None or ends["named"] == 0
+
+
+def test_a_leap_from_a_limit_is_not_even_tried():
+    calls = Counter()
+
+    class Watched(coins.Model):
+        def unpack(self, vector, like):
+            calls["unpack"] += 1
+            return super().unpack(vector, like)
+
+    # A coin that always shows heads stays so; its log odds are infinite.
+    x = np.array([[3, 0], [1, 2], [2, 1]])
+    start = coins.Params(np.full(2, 0.5), np.array([1.0, 0.5]))
+    steps = list(islice(squarem(Watched(), x, start), 5))
+    assert [step.turn for step in steps] == [0, 2, 4, 6, 8]
+    assert not calls

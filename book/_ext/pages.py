@@ -77,6 +77,9 @@ def prepare_kernels(app: Sphinx, config: Config) -> None:
     profile.mkdir(parents=True, exist_ok=True)
     (profile / "ipython_kernel_config.py").write_text(KERNEL)
     os.environ["IPYTHONDIR"] = str(profile.parent)
+    # Small products wake BLAS' threads for nothing; on a busy machine they
+    # then wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     config.notfound_urls_prefix = os.environ.get("EMLIB_SITE_PREFIX", "/")

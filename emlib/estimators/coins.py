@@ -50,7 +50,8 @@ class CoinMixture(Mixture):
 
     (`eq-coins-evidence`), fitted by EM. Equal rows are counted once as long
     as at most 65,536 differ. If more do, they are read in place, block by
-    block, and memory does not grow with their number.
+    block, and memory does not grow with their number. Log-likelihoods count
+    the binomial coefficients.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from emlib.loop import Step
 from emlib.models import missing
 from emlib.models.covariances import Collapse
 from emlib.one_pass import gaussians as one_pass
-from emlib.one_pass.gaussian_family import Featured, precisions
+from emlib.one_pass.gaussian_family import precisions
 from emlib.scale import Standardised
 from emlib.shapes import PerPoint, Vector
 
@@ -48,8 +48,7 @@ class InOnePass(_Keeping, one_pass.Model):
 
     def log_evidence(self, x: Any, params: Any) -> PerPoint:
         """Return the log evidence of each row of a block, (n,)."""
-        rows = x.x if isinstance(x, Featured) else x
-        return self.e_step(np.asarray(rows), params).log_evidence
+        return self.e_step(x, params).log_evidence
 
 
 @dataclass(frozen=True)

@@ -523,12 +523,10 @@ class GaussianMixture(Mixture):
     def _store(self, climb: Climb, task: GaussianTask) -> None:
         """Set the fitted attributes."""
         self._set(task.columns.standardiser.undo(climb.step.params))
-        bounds, objectives = (
-            [record[field] / task.size for record in climb.records]
-            for field in (1, 2)
-        )
-        self.history_ = self.lower_bounds_ = bounds
-        self.objective_ = objectives
+        records, size = climb.records, task.size
+        self.history_ = [record.bound / size for record in records]
+        self.objective_ = [record.objective / size for record in records]
+        self.lower_bounds_ = self.history_
         self.lower_bound_ = self.history_[-1]
         self.n_iter_, self.converged_ = climb.step.turn, climb.converged
         if hasattr(self, "_online"):

@@ -52,7 +52,7 @@ from emlib.scale import (
     even_slices,
     thread_map,
 )
-from emlib.shapes import Centres, PerComponent, PerPoint, Points, Table
+from emlib.shapes import Centres, PerFeature, PerPoint, Points, Table
 
 __all__ = ["KMeans"]
 
@@ -524,7 +524,7 @@ def _spread(rows: Rows, mapper: Mapper) -> Spread:
     return Spread(float(total.counts[0]), mean, -2 * bound)
 
 
-def _origin(spread: Spread) -> PerComponent:
+def _origin(spread: Spread) -> PerFeature:
     """Return what to compute about: zero, where the rows are near it."""
     mean, square = spread.mean, spread.scatter / spread.size
     return 0 * mean if mean @ mean <= 64 * square else mean  # (d,)

@@ -60,6 +60,11 @@ class Estimator(BaseEstimator):
         ----------
         path : str or path
             Where to; an existing file is replaced.
+
+        Raises
+        ------
+        ValueError
+            If an option is a function, which no file can hold.
         """
         check_is_fitted(self, self._fitted)
         options = self.get_params()

@@ -304,6 +304,14 @@ class Featured:
     def __getitem__(self, some: Any) -> Any:
         return self.x[some]
 
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.asarray(self.x, dtype=dtype)
+
+    @property
+    def shape(self) -> Any:
+        """Return (n, d)."""
+        return self.x.shape
+
 
 def sufficient_statistics(
     x: Any, kind: Any, scratch: Any = None

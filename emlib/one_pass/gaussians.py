@@ -254,7 +254,7 @@ class Model(gaussians.Model):
     """A mixture of Gaussians whose two steps are one pass over the data.
 
     It returns what `emlib.models.gaussians.Model` returns, but for
-    rounding.
+    rounding. A subclass that changes a step changes `expect`, too.
 
     Parameters
     ----------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csc_array
 
+from emlib.loop import accumulate
 from emlib.models import kmeans
 from emlib.models.kmeans import Params, Statistics
 from emlib.scale.budget import CLUSTER_BYTES
@@ -164,10 +165,50 @@ class Model(kmeans.Model):
         bound : float
             Half the squared distances, summed over the points, negative.
         """
+        return self._sums(self.assign(params)(x), params, multiplicity)
+
+    def sweep(
+        self,
+        blocks: Iterable[Any],
+        params: Params,
+        mapper: Callable[..., Iterable[Any]] = map,
+    ) -> tuple[Statistics, float]:
+        """Return the statistics and the bound of all blocks.
+
+        Parameters
+        ----------
+        blocks : iterable
+            Each a `Block`, or bare rows.
+        params : Params
+            Centres.
+        mapper : callable
+            `map`, or the `map` of an executor.
+
+        Returns
+        -------
+        statistics : Statistics
+            Of all blocks together.
+        bound : float
+            Half the squared distances, summed over the points, negative.
+        """
+        assign = self.assign(params)
+
+        def each(x: Points, times: PerPoint | None = None) -> Any:
+            return self._sums(assign(x), params, times)
+
+        return accumulate(each, blocks, mapper)
+
+    def _sums(
+        self,
+        assigned: Iterable[Assignment],
+        params: Params,
+        multiplicity: PerPoint | None,
+    ) -> tuple[Statistics, float]:
+        """Return what all assigned rows of a block add up to."""
         origin = self._about(params)  # (d,)
         means = params.means - origin  # (k, d)
         counts, sums, squares = np.zeros(len(means)), 0 * means, 0.0
-        for some in self.assign(params)(x):
+        for some in assigned:
             found = some.sums(len(means), multiplicity)
             counts += found[0]
             sums += found[1]

@@ -6,7 +6,7 @@ machine, so that a fit has the same bits wherever it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -122,6 +122,9 @@ class Rows:
         there = self.counted()
         return self if there is None else self[there]
 
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self.even_blocks(budget.BLOCK_ROWS))
+
     def __getitem__(self, some: Any) -> Rows:
         times = self.multiplicity
         return replace(
@@ -196,9 +199,15 @@ class InBlocks:
         return Summed(statistics, np.array([bound]))
 
     def summarise(
-        self, x: Any, posterior: Summed, multiplicity: Any = None
+        self, x: Any, posterior: Any, multiplicity: Any = None
     ) -> Any:
         """Return the statistics, which the E-step has summed already."""
+        if not isinstance(posterior, Summed):
+            raise TypeError(
+                "a loop over blocks must start from parameters; received "
+                f"{type(posterior).__name__}. Summarise the blocks with "
+                "labels of their own, and maximise the sum."
+            )
         return posterior.statistics
 
     def maximise(self, statistics: Any, previous: Any = None) -> Any:

@@ -249,3 +249,21 @@ def test_a_blocked_model_has_the_prior_of_its_model(seed, loop):
         assert other.objective == pytest.approx(one.objective, rel=1e-11)
         assert other.objective != other.bound
     assert InBlocks(coins.Model()).log_prior(None) == 0.0
+
+
+def test_rows_are_swept_block_by_block(monkeypatch):
+    monkeypatch.setattr(scale.budget, "BLOCK_ROWS", 7)
+    x, begin, times = random_rows(1)
+    rows = scale.Rows(x, times)
+    assert [len(block.x) for block in rows] == [8, 8, 8, 8, 5]
+    found, bound = sweep(coins.Model(), rows, begin)
+    whole, total = sweep(coins.Model(), blocks(x, times, len(x)), begin)
+    np.testing.assert_allclose(found.heads, whole.heads, rtol=1e-13)
+    assert bound == pytest.approx(total, rel=1e-13)
+
+
+def test_a_loop_over_blocks_wants_parameters_to_start_from():
+    x, _, _ = random_rows(0)
+    resp = np.full((len(x), 2), 0.5)
+    with pytest.raises(TypeError, match=r"start from parameters.*Labels"):
+        next(em(InBlocks(coins.Model()), blocks(x, size=5), Labels(resp)))

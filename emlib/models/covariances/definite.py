@@ -14,6 +14,7 @@ __all__ = [
     "Collapse",
     "from_log_cholesky",
     "inverse_cholesky",
+    "is_definite",
     "log_cholesky",
 ]
 
