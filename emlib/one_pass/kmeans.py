@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csc_array
 
-from emlib.loop import accumulate
 from emlib.models import kmeans
 from emlib.models.kmeans import Params, Statistics
 from emlib.scale.budget import CLUSTER_BYTES
@@ -120,9 +119,10 @@ class Model(kmeans.Model):
         level = -0.5 * (means**2).sum(axis=1)[:, None]  # (k, 1)
         lengths = np.sqrt(-2 * level)  # (k, 1)
         size = max(self.numbers // sum(means.shape), 64)
-        wide = np.tile(origin, (size, 1)) if origin.any() else None
+        far = bool(origin.any())
 
         def of(x: Points) -> Iterator[Assignment]:
+            wide = np.tile(origin, (min(size, len(x)), 1)) if far else None
             for cut in _slices(len(x), size):
                 rows = _centred(x[cut], wide)  # (n, d)
                 squares = float(np.vdot(rows, rows))
@@ -165,50 +165,10 @@ class Model(kmeans.Model):
         bound : float
             Half the squared distances, summed over the points, negative.
         """
-        return self._sums(self.assign(params)(x), params, multiplicity)
-
-    def sweep(
-        self,
-        blocks: Iterable[Any],
-        params: Params,
-        mapper: Callable[..., Iterable[Any]] = map,
-    ) -> tuple[Statistics, float]:
-        """Return the statistics and the bound of all blocks.
-
-        Parameters
-        ----------
-        blocks : iterable
-            Each a `Block`, or bare rows.
-        params : Params
-            Centres.
-        mapper : callable
-            `map`, or the `map` of an executor.
-
-        Returns
-        -------
-        statistics : Statistics
-            Of all blocks together.
-        bound : float
-            Half the squared distances, summed over the points, negative.
-        """
-        assign = self.assign(params)
-
-        def each(x: Points, times: PerPoint | None = None) -> Any:
-            return self._sums(assign(x), params, times)
-
-        return accumulate(each, blocks, mapper)
-
-    def _sums(
-        self,
-        assigned: Iterable[Assignment],
-        params: Params,
-        multiplicity: PerPoint | None,
-    ) -> tuple[Statistics, float]:
-        """Return what all assigned rows of a block add up to."""
         origin = self._about(params)  # (d,)
         means = params.means - origin  # (k, d)
         counts, sums, squares = np.zeros(len(means)), 0 * means, 0.0
-        for some in assigned:
+        for some in self.assign(params)(x):
             found = some.sums(len(means), multiplicity)
             counts += found[0]
             sums += found[1]

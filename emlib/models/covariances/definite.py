@@ -14,7 +14,6 @@ __all__ = [
     "Collapse",
     "from_log_cholesky",
     "inverse_cholesky",
-    "is_definite",
     "log_cholesky",
 ]
 
