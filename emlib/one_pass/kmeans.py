@@ -119,12 +119,10 @@ class Model(kmeans.Model):
         level = -0.5 * (means**2).sum(axis=1)[:, None]  # (k, 1)
         lengths = np.sqrt(-2 * level)  # (k, 1)
         size = max(self.numbers // sum(means.shape), 64)
-        far = bool(origin.any())
 
         def of(x: Points) -> Iterator[Assignment]:
-            wide = np.tile(origin, (min(size, len(x)), 1)) if far else None
             for cut in _slices(len(x), size):
-                rows = _centred(x[cut], wide)  # (n, d)
+                rows = _centred(x[cut], origin)  # (n, d)
                 squares = float(np.vdot(rows, rows))
                 slack = lengths * (lengths + math.sqrt(squares))  # (k, 1)
                 slack *= ROUNDING * (len(origin) + 4)
@@ -203,13 +201,14 @@ def _slices(n: int, most: int) -> list[slice]:
     return [slice(begin, begin + size) for begin in range(0, n, size)]
 
 
-def _centred(x: Points, wide: Any) -> Points:
-    """Return x - origin in double precision; without one, x itself.
+def _centred(x: Points, origin: PerFeature) -> Points:
+    """Return x - origin in double precision; at zero, x itself.
 
-    The origin comes as one row for each of x: so numpy goes through both
-    in one long stride.
+    The origin is repeated for each row: so numpy goes through both in one
+    long stride.
     """
-    if wide is None:
+    if not origin.any():
         return np.ascontiguousarray(x, dtype=np.float64)
-    rows: Points = np.subtract(x, wide[: len(x)], order="C")  # (n, d)
+    wide = np.tile(origin, (len(x), 1))  # (n, d)
+    rows: Points = np.subtract(x, wide, order="C")  # (n, d)
     return rows
