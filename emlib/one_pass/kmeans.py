@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,10 +120,11 @@ class Model(kmeans.Model):
         level = -0.5 * (means**2).sum(axis=1)[:, None]  # (k, 1)
         lengths = np.sqrt(-2 * level)  # (k, 1)
         size = max(self.numbers // sum(means.shape), 64)
+        wide = _repeated(origin.tobytes(), size) if origin.any() else None
 
         def of(x: Points) -> Iterator[Assignment]:
             for cut in _slices(len(x), size):
-                rows = _centred(x[cut], origin)  # (n, d)
+                rows = _centred(x[cut], wide)  # (n, d)
                 squares = float(np.vdot(rows, rows))
                 slack = lengths * (lengths + math.sqrt(squares))  # (k, 1)
                 slack *= ROUNDING * (len(origin) + 4)
@@ -201,14 +203,19 @@ def _slices(n: int, most: int) -> list[slice]:
     return [slice(begin, begin + size) for begin in range(0, n, size)]
 
 
-def _centred(x: Points, origin: PerFeature) -> Points:
-    """Return x - origin in double precision; at zero, x itself.
+@lru_cache(maxsize=2)
+def _repeated(origin: bytes, rows: int) -> Points:
+    """Return a point as equal rows; all blocks and turns share them."""
+    return np.tile(np.frombuffer(origin), (rows, 1))  # (n, d)
 
-    The origin is repeated for each row: so numpy goes through both in one
-    long stride.
+
+def _centred(x: Points, wide: Any) -> Points:
+    """Return x - origin in double precision; without one, x itself.
+
+    The origin comes as one row for each of x: so numpy goes through both
+    in one long stride.
     """
-    if not origin.any():
+    if wide is None:
         return np.ascontiguousarray(x, dtype=np.float64)
-    wide = np.tile(origin, (len(x), 1))  # (n, d)
-    rows: Points = np.subtract(x, wide, order="C")  # (n, d)
+    rows: Points = np.subtract(x, wide[: len(x)], order="C")  # (n, d)
     return rows
