@@ -43,6 +43,8 @@ THIN = r"""() => {
     else if (!token.id) token.replaceWith(token.textContent);
   }
   document.querySelectorAll('.highlight pre').forEach(e => e.normalize());
+  // What is wide has changed with it, and the page hears of that so.
+  dispatchEvent(new Event('resize'));
 }"""
 ASK = """async only => {
   const {violations} = await axe.run({
