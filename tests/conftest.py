@@ -7,14 +7,16 @@ are shared out one by one.
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 import matplotlib as mpl
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import _import_hook, config, install_import_hook
 from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +29,23 @@ KERAS = re.compile(
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 mpl.use("svg")
 
-with install_import_hook("emlib", "beartype.beartype"):
+
+class OutermostFunctions(_import_hook.JaxtypingTransformer):
+    """Check shapes where functions are entered, not inside them.
+
+    A function within a function is made by each call. To wrap it takes a
+    millisecond, which made tests of many small turns five times as long.
+    """
+
+    def generic_visit(self, node: ast.AST) -> None:
+        if not isinstance(node, ast.FunctionDef):
+            super().generic_visit(node)
+
+
+with (
+    patch.object(_import_hook, "JaxtypingTransformer", OutermostFunctions),
+    install_import_hook("emlib", "beartype.beartype"),
+):
     import emlib
     import emlib.figures  # noqa: F401
 
@@ -39,6 +57,15 @@ def one_thread():
     """Keep small products from waking threads, which takes longer."""
     with threadpool_limits(1):
         yield
+
+
+@pytest.fixture(autouse=True)
+def shape_checks(request):
+    """Check no shapes in tests of so many turns that it is most of them."""
+    config.update(
+        "jaxtyping_disable",
+        request.node.get_closest_marker("many_turns") is not None,
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

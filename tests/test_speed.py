@@ -122,6 +122,7 @@ def test_the_jacobian_of_a_turn_is_the_one_by_hand(seed, k):
     np.testing.assert_allclose(got, exact, rtol=0, atol=1e-7)
 
 
+@pytest.mark.many_turns
 @pytest.mark.equation("eq-speed-missing")
 @pytest.mark.parametrize("seed", [None, *SEEDS])
 def test_the_jacobian_is_the_share_of_missing_information(seed):
@@ -197,6 +198,7 @@ def test_the_numbers_of_the_table():
     np.testing.assert_allclose(errors, [0.1015, 0.1308], atol=5e-5)
 
 
+@pytest.mark.many_turns
 @pytest.mark.equation("eq-speed-rate")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_errors_shrink_as_the_jacobian_says(seed):
@@ -346,6 +348,7 @@ def test_the_bound_never_falls(seed, k, learn):
     assert np.diff(bounds).min() > -1e-11
 
 
+@pytest.mark.many_turns
 @BOTH
 @pytest.mark.parametrize("seed", SEEDS)
 def test_it_ends_where_the_plain_loop_ends(seed, learn):
@@ -609,6 +612,7 @@ def small_blobs(seed):
     return x, Labels(rng.dirichlet(np.ones(2), size=n)), d
 
 
+@pytest.mark.many_turns
 @pytest.mark.equation("eq-speed-guard")
 @pytest.mark.parametrize("firm", [None, 0.0, 2.0])
 def test_of_many_small_fits_none_ends_unnamed_and_none_falls(firm):

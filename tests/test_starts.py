@@ -161,6 +161,7 @@ def test_tied_components_hardly_part_and_spherical_ones_do(seed):
     assert grown["spherical"] > 5
 
 
+@pytest.mark.many_turns
 @pytest.mark.equation("eq-starts-picks")
 @pytest.mark.parametrize("times", [None, [1.0, 0.0, 2.0, 0.5]])
 @pytest.mark.parametrize("k", [1, 2, 3])
@@ -224,6 +225,7 @@ def chances(x, k, times, tries=1):
     return {order: p for order, p in out.items() if p > 0}
 
 
+@pytest.mark.many_turns
 @pytest.mark.equation("eq-starts-seeds")
 @pytest.mark.parametrize("times", [None, [1.0, 0.0, 2.0, 0.5]])
 @pytest.mark.parametrize("k", [1, 2, 3])
@@ -238,6 +240,7 @@ def test_seeds_come_as_often_as_brute_force_says(k, times):
     )
 
 
+@pytest.mark.many_turns
 @pytest.mark.equation("eq-starts-greedy")
 @pytest.mark.parametrize("tries", [2, 3])
 @pytest.mark.parametrize("times", [None, [1.0, 0.0, 2.0, 0.5]])

@@ -128,6 +128,7 @@ def test_the_m_step_is_where_the_bound_peaks(seed):
         assert whole - expected(vector) == pytest.approx(rest, abs=1e-10)
 
 
+@pytest.mark.many_turns
 @pytest.mark.equation("eq-bound-monotone")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_turn_lowers_the_log_evidence(seed):

@@ -36,7 +36,7 @@ from emlib.capsules.training import (  # noqa: E402
 RIVAL = Plan(
     "convolution",
     epochs=2,
-    batch_size=500,
+    batch_size=100,
     every=3,
     seed=3,
     learning_rate=1e-3,
@@ -57,8 +57,8 @@ PLANS = {"rival": RIVAL, "capsules": CAPSULES, "moved": MOVED}
 def digits():
     every = datasets.load_mnist("sample")
     return every._replace(
-        x_train=every.x_train[:2500],
-        y_train=every.y_train[:2500],
+        x_train=every.x_train[:500],
+        y_train=every.y_train[:500],
         x_test=every.x_test[:100],
         y_test=every.y_test[:100],
     )
@@ -754,7 +754,7 @@ def test_the_margin_rises_and_the_step_counts(whole):
 
 def test_a_step_is_adams_on_the_loss_of_the_batch(digits):
     plan = replace(RIVAL, epochs=1, schedule="constant", clip=1e9)
-    few = some(digits, 500)
+    few = some(digits, 100)
     found = training.train(plan, few, jit=False)
     network = training.build_network(plan)
     network.compile(
@@ -762,7 +762,7 @@ def test_a_step_is_adams_on_the_loss_of_the_batch(digits):
         keras.losses.SparseCategoricalCrossentropy(),
         jit_compile=False,
     )
-    rows = np.random.default_rng([3, 0]).permutation(500)
+    rows = np.random.default_rng([3, 0]).permutation(100)
     x = (few.x_train[rows, ..., None].astype("float32") - 128) / 128
     loss = network.train_on_batch(x, few.y_train[rows])
     assert found.history[0]["loss"] == pytest.approx(float(loss), rel=1e-5)
@@ -787,7 +787,7 @@ def test_watch_is_called_with_each_row_and_the_number_of_steps(digits):
 def test_without_a_folder_nothing_is_written(digits, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     training.train(
-        replace(RIVAL, epochs=1, every=1), some(digits, 500), jit=False
+        replace(RIVAL, epochs=1, every=1), some(digits, 100), jit=False
     )
     assert not [*tmp_path.iterdir()]
 
@@ -904,7 +904,7 @@ def test_options_that_are_tuples_are_the_same_when_resumed(
 ):
     options = {"inverse_temperature": (0.1, 0.2)}
     plan = replace(RIVAL, epochs=1, options=options)
-    few = some(digits, 500)
+    few = some(digits, 100)
     training.train(plan, few, tmp_path, jit=False)
     found = training.train(plan, few, tmp_path, resume=True, jit=False)
     assert len(found.history) == 2
@@ -912,7 +912,7 @@ def test_options_that_are_tuples_are_the_same_when_resumed(
 
 def test_numpys_whole_numbers_are_whole_numbers(digits, tmp_path):
     plan = replace(RIVAL, epochs=np.int64(1), seed=np.int64(3))
-    few = some(digits, 500)
+    few = some(digits, 100)
     found = training.train(plan, few, tmp_path, jit=False)
     assert len(found.history) == 2
 
@@ -928,7 +928,7 @@ def test_a_folder_with_a_run_is_refused(digits, cut_off, monkeypatch):
 
 
 def test_a_finished_run_has_nothing_to_do(digits, tmp_path, monkeypatch):
-    plan, few = replace(RIVAL, epochs=1), some(digits, 500)
+    plan, few = replace(RIVAL, epochs=1), some(digits, 100)
     done = training.train(plan, few, tmp_path, jit=False)
     before = files(tmp_path)
     monkeypatch.setattr(keras.Model, "train_on_batch", untouched)
@@ -995,7 +995,7 @@ def test_what_is_written_fits_into_the_room_that_was_asked_for(
 
     monkeypatch.setattr(training.RunFolder, "begin", watched)
     training.train(
-        replace(RIVAL, epochs=1), some(digits, 500), tmp_path, jit=False
+        replace(RIVAL, epochs=1), some(digits, 100), tmp_path, jit=False
     )
     # While a checkpoint is written there are two of them.
     sizes = {p.name: p.stat().st_size for p in tmp_path.iterdir()}
@@ -1087,7 +1087,7 @@ def test_xla_takes_the_same_steps(digits):
 
 
 def test_a_trained_network_is_loaded(digits, tmp_path):
-    plan, few = replace(RIVAL, epochs=1), some(digits, 500)
+    plan, few = replace(RIVAL, epochs=1), some(digits, 100)
     trained = training.train(plan, few, tmp_path, jit=False).network
     loaded = training.load(str(tmp_path))
     same_state(loaded, state(trained))
@@ -1118,7 +1118,7 @@ def told(**changes):
     config = {
         "format": "emlib run 1",
         "plan": asdict(RIVAL),
-        "data": {"images": 2500, "sha256": "0"},
+        "data": {"images": 500, "sha256": "0"},
     } | changes
     return {k: v for k, v in config.items() if v is not None}
 
@@ -1154,7 +1154,7 @@ def test_a_spoilt_record_of_what_was_told_is_refused(
 def test_what_a_run_was_told_is_written_down(digits, cut_off):
     config = json.loads((cut_off / "config.json").read_text())
     assert Plan(**config["plan"]) == RIVAL
-    assert config["data"]["images"] == 2500
+    assert config["data"]["images"] == 500
     size = sum(
         int(np.prod(w.shape))
         for w in training.build_network(RIVAL).trainable_weights

@@ -55,6 +55,7 @@ def small(monkeypatch, kinds=4, size=7):
 # --- the fit
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("accelerate", [None, "squarem"])
 def test_free_weights_give_flexmixs_answer(accelerate):
     coin = CoinMixture(
@@ -90,6 +91,7 @@ def test_the_fit_is_the_loop_of_the_book(learn_weights):
     np.testing.assert_allclose(coin.history_, mean, rtol=1e-12)
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("seed", range(5))
 def test_each_entry_of_history_is_the_score_of_its_own_turn(seed):
     x = rows(seed=seed)
@@ -109,6 +111,7 @@ def test_each_entry_of_history_is_the_score_of_its_own_turn(seed):
         assert early.score(x) == pytest.approx(evidence, rel=1e-12)
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("accelerate", [None, "squarem"])
 @pytest.mark.parametrize("seed", range(5))
 def test_history_rises(seed, accelerate):
@@ -154,6 +157,7 @@ def test_tol_is_the_change_of_the_mean():
     assert many.n_iter_ == coin.n_iter_
 
 
+@pytest.mark.many_turns
 def test_restarts_are_ranked_by_the_likelihood():
     x, state = rows(tosses=(1, 60)), np.random.RandomState(3)
     alone = [
@@ -324,6 +328,7 @@ def test_fewer_shares_than_coins_draw_equal_coins_and_a_warning():
         CoinMixture(2, random_state=0).fit([[3, 1], [3, 1]])
 
 
+@pytest.mark.many_turns
 def test_the_warning_of_an_early_end_says_what_is_left_to_gain():
     x = rows(300, tosses=(1, 5))
     whole = CoinMixture(**GIVEN, tol=1e-14, max_iter=50_000).fit(x)
@@ -540,6 +545,7 @@ def peak(n):
     return most
 
 
+@pytest.mark.many_turns
 def test_memory_does_not_grow_with_the_rows():
     few, many = peak(200_000), peak(800_000)
     assert abs(many - few) < 1e5

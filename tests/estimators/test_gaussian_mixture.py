@@ -296,6 +296,7 @@ def test_with_regularisation_history_may_fall():
     assert mixture.score(x) == pytest.approx(mixture.lower_bound_)
 
 
+@pytest.mark.many_turns
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("accelerate", [None, "squarem"])
 @pytest.mark.parametrize("reg", [0.0, 1e-6])
@@ -413,6 +414,7 @@ def test_with_a_prior_nothing_collapses(kind):
     assert np.isfinite(mixture.history_).all()
 
 
+@pytest.mark.many_turns
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("seed", range(3))
 def test_squarem_finds_the_same_in_fewer_maps(seed):
@@ -702,6 +704,7 @@ def test_a_component_without_rows_keeps_its_shape(kind, accelerate):
 # --- warnings and what is printed
 
 
+@pytest.mark.many_turns
 @pytest.mark.usefixtures("unchecked")
 def test_the_warning_of_an_early_end_says_what_is_left_to_gain():
     x = overlapping(1)
@@ -881,6 +884,7 @@ def peak(n, drawn):
     return most
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("drawn", [None, "random"])
 def test_memory_does_not_grow_with_the_rows(drawn):
     few, many = (peak(n, drawn) for n in (100_000, 400_000))

@@ -198,6 +198,7 @@ def test_the_fit_is_the_loop_of_the_book(seed):
     np.testing.assert_allclose(got.history_, inertias, rtol=1e-12)
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("seed", range(3))
 def test_the_best_of_many_starts_is_the_best_there_is(seed):
     x = cloud(seed, 8, 2)
@@ -289,6 +290,7 @@ def test_blocks_change_nothing(counted, init, monkeypatch):
     assert parts.score(x) == pytest.approx(asked[2], rel=1e-13)
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("far", [0, 1e6])
 def test_threads_change_no_bit(far, monkeypatch):
     monkeypatch.setattr(budget, "BLOCK_ROWS", 100)
@@ -499,6 +501,7 @@ def test_the_given_start_is_left_as_it_was():
     np.testing.assert_array_equal(rows, x)
 
 
+@pytest.mark.many_turns
 def test_more_starts_do_no_harm():
     x = cloud(n=200)
     alone = [KMeans(9, random_state=s).fit(x).inertia_ for s in range(9)]
@@ -689,6 +692,7 @@ def peak(n, **options):
     return most - 4 * n
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("init", ["k-means++", "random"])
 def test_memory_does_not_grow_with_the_rows(init, monkeypatch):
     assert peak(400_000, init=init, n_init=1) < 16e6

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 from scipy.ndimage import rotate
 from scipy.special import comb, logsumexp
 from scipy.stats import binom, norm
@@ -132,6 +133,7 @@ def test_each_stroke_is_the_gap_of_a_row_with_two_labels():
         np.testing.assert_allclose(thick["x"], [mean, mean], atol=6e-4)
 
 
+@pytest.mark.many_turns
 def test_each_climb_ends_where_its_chances_are_and_never_falls():
     frames, names = carried("speed")
     heads, runs = names["heads"], names["runs"]

@@ -228,6 +228,7 @@ def test_the_rate_is_the_share_of_missing_information(name, seed):
     assert laws.rate(at) < 1e-4
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize(("d", "seed"), [(1, 0), (2, 1)])
 @pytest.mark.parametrize("name", GAUSSIANS)
 def test_gaussians_too_miss_what_their_rate_says(name, d, seed):
@@ -312,6 +313,7 @@ def test_a_cold_loop_is_lloyds(name, seed):
         )
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("seed", [0, 3, 4])
 @pytest.mark.parametrize("name", GAUSSIANS)
 def test_squarem_reaches_the_same_fixed_point_in_fewer_maps(name, seed):

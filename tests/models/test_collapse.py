@@ -151,6 +151,7 @@ def scatter_within(x, groups):
     return total
 
 
+@pytest.mark.many_turns
 @pytest.mark.equation("eq-collapse-tied")
 @pytest.mark.parametrize("d", [1, 2])
 @EACH
@@ -281,6 +282,7 @@ def test_the_m_step_with_a_prior_is_a_maximum(kind, seed):
         assert goal(away, best) < goal(top, best)
 
 
+@pytest.mark.many_turns
 @pytest.mark.equation("eq-collapse-map")
 @KINDS
 def test_an_optimiser_finds_no_better_m_step(kind):
@@ -345,6 +347,7 @@ def test_with_a_prior_the_log_evidence_alone_may_fall():
     assert min(falls) < -1e-3
 
 
+@pytest.mark.many_turns
 @pytest.mark.equation("eq-collapse-bounded")
 @KINDS
 @EACH

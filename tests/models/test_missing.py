@@ -415,6 +415,7 @@ def measured(model, x, start, rng, every=laws.LAWS):
 CHEAP = [law for law in laws.LAWS if law[0].__name__ != "stationary"]
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("k", [1, 2, 3])
 @pytest.mark.parametrize("d", [1, 2, 4])
@@ -457,6 +458,7 @@ def test_the_laws_know_no_unit_and_no_origin(name, scale, shift):
         assert found == set()
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", KINDS)
 def test_at_the_end_the_log_evidence_has_no_slope(name, seed):
@@ -531,6 +533,7 @@ def test_one_gaussian_with_nested_holes_is_andersons(d, seed):
     )
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", KINDS)
 def test_a_direct_search_finds_nothing_better(name, seed):
@@ -550,6 +553,7 @@ def test_a_direct_search_finds_nothing_better(name, seed):
     assert end.history[-1] >= -found.fun - 1e-8
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("seed", SEEDS)
 def test_rows_without_a_value_change_the_speed_and_not_the_end(seed):
     x, start, _ = holed("full", seed, 2, 2)
@@ -750,6 +754,7 @@ def test_with_a_prior_bound_and_prior_rise_together(name):
     assert rising[-1] > rising[0]
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("name", KINDS)
 def test_squarem_climbs_the_same_hill(name):
     x, start, _ = holed(name, 4, 2, 2, n=100)

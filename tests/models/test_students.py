@@ -143,6 +143,7 @@ def test_the_evidence_is_scipys(seed):
     assert found.history[-1] == pytest.approx(wanted, rel=1e-12)
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("loop", [em, squarem])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_objective_rises(seed, loop):
@@ -155,6 +156,7 @@ def test_the_objective_rises(seed, loop):
         assert np.diff(heights).min() > -1e-11
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("seed", SEEDS)
 def test_squarem_leaps_to_the_same_end(seed):
     x, begin, _ = case(seed)

@@ -44,6 +44,7 @@ def test_no_rows_make_no_blocks():
     assert blocks(np.zeros((0, 2))) == []
 
 
+@pytest.mark.many_turns
 @pytest.mark.parametrize("learn", [False, True])
 @pytest.mark.parametrize("counted", [False, True])
 @pytest.mark.parametrize("size", [1, 4, 36, 37, 100])

@@ -228,9 +228,11 @@ def steps(
     Examples
     --------
     >>> from emlib import datasets
-    >>> plan = Plan(epochs=1, batch_size=1000)
+    >>> sample = datasets.load_mnist("sample")
+    >>> few = datasets.Digits(*(part[:50] for part in sample))
+    >>> plan = Plan(epochs=1, batch_size=10)
     >>> network = compile_network(build_network(plan), plan, 5, jit=False)
-    >>> rows = list(steps(network, plan, datasets.load_mnist("sample"), 3))
+    >>> rows = list(steps(network, plan, few, first=3))
     >>> [row["step"] for row in rows], "test" in rows[-1]
     ([4, 5, 5], True)
     """
@@ -292,9 +294,10 @@ def train(
     Examples
     --------
     >>> from emlib import datasets
-    >>> digits = datasets.load_mnist("sample")
-    >>> plan = Plan(epochs=1, batch_size=1000)
-    >>> len(train(plan, digits, jit=False).history)  # 5 steps, 1 epoch
+    >>> sample = datasets.load_mnist("sample")
+    >>> few = datasets.Digits(*(part[:50] for part in sample))
+    >>> plan = Plan(epochs=1, batch_size=10)
+    >>> len(train(plan, few, jit=False).history)  # 5 steps, 1 epoch
     6
 
     References
