@@ -67,6 +67,7 @@ from emlib.scale import (
     Standardised,
     budget,
     column_scale,
+    one_blas_thread,
 )
 from emlib.shapes import PerPoint, Points
 
@@ -261,6 +262,7 @@ class GaussianMixture(Mixture):
         return tags
 
     @restore_on_failure
+    @one_blas_thread()
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: Any = None
     ) -> GaussianMixture:
@@ -345,6 +347,7 @@ class GaussianMixture(Mixture):
         self.lower_bound_, self.n_iter_ = bound, stream.batches
         self.converged_ = False
 
+    @one_blas_thread()
     def sample(self, n_samples: Any = 1) -> tuple[Points, PerPoint]:
         """Return points drawn from the fitted mixture, and their labels.
 

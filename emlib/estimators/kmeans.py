@@ -50,6 +50,7 @@ from emlib.scale import (
     Rows,
     budget,
     even_slices,
+    one_blas_thread,
     thread_map,
 )
 from emlib.shapes import Centres, PerFeature, PerPoint, Points, Table
@@ -287,6 +288,7 @@ class KMeans(
             _label(rows, self._params(), labels, mapper)
         return labels
 
+    @one_blas_thread()
     def transform(self, X: Any) -> Table:
         """Return the distance of each row to each centre.
 

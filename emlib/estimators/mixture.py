@@ -29,7 +29,7 @@ from emlib.estimators.checks import (
 from emlib.estimators.stopping import Climb, TurnRecord, warn_of_more
 from emlib.files import read_saved, to_json, write_atomically
 from emlib.loop import Block, Step, next_turn
-from emlib.scale import InBlocks, Rows, thread_map
+from emlib.scale import InBlocks, Rows, one_blas_thread, thread_map
 from emlib.shapes import PerPoint, Table
 from emlib.speed import cycle
 
@@ -208,9 +208,9 @@ class Mixture(DensityMixin, Estimator):
                 self._climb(task.step(start, mapper), task)
                 for start in self._starts(task)
             ]
-        best = max(climbs, key=Climb.height)
-        self._store(best, task)
-        self._warn(best, task)
+            best = max(climbs, key=Climb.height)
+            self._store(best, task)
+            self._warn(best, task)
         if self.max_iter > 0 and not self.converged_:
             warn_of_more(self.history_, self.n_iter_, self.tol)
         return self
@@ -430,10 +430,12 @@ class Mixture(DensityMixin, Estimator):
     def _map_posterior(self, X: Any, question: Callable[[Any], Any]) -> Any:
         """Return what is asked of every row's posterior."""
         answers = self._posteriors(self._asked(X))
-        return np.concatenate(
-            [question(posterior) for posterior, _ in answers]
-        )
+        with one_blas_thread():
+            return np.concatenate(
+                [question(posterior) for posterior, _ in answers]
+            )
 
+    @one_blas_thread()
     def _totals(
         self, X: Any, sample_weight: Any
     ) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ from emlib.scale.standardise import (
     column_scale,
     covariance,
 )
-from emlib.scale.threads import thread_map
+from emlib.scale.threads import one_blas_thread, thread_map
 
 __all__ = [
     "ColumnScale",
@@ -21,5 +21,6 @@ __all__ = [
     "column_scale",
     "covariance",
     "even_slices",
+    "one_blas_thread",
     "thread_map",
 ]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from itertools import islice
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from emlib import coins, em, fit, gaussians, one_pass, scale, squarem, sweep
 from emlib.loop import Labels
-from emlib.scale import InBlocks, blocks, thread_map
+from emlib.scale import InBlocks, blocks
 
 SEEDS = range(2)
 
@@ -98,132 +95,6 @@ def test_a_blocked_model_packs_as_its_model_does():
     assert (vector == model.pack(begin)).all()
     for a, b in zip(blocked.unpack(vector, begin), begin, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-14)
-
-
-def blas():
-    """Return how many threads each BLAS may take."""
-    return {
-        library["filepath"]: library["num_threads"]
-        for library in threadpool_info()
-        if library["user_api"] == "blas"
-    }
-
-
-@pytest.fixture
-def four_cores(monkeypatch):
-    """Pretend to four cores, and let BLAS take two threads before."""
-    monkeypatch.setattr(scale.threads.joblib, "cpu_count", lambda: 4)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with threadpool_limits(2):
-        yield
-
-
-def width(mapper, workers, calls):
-    """Return how many calls a mapper runs at once, if workers can meet."""
-    meeting, lock = threading.Barrier(workers), threading.Lock()
-    running, most = 0, 0
-
-    def one(_):
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        time.sleep(0.02)  # so that one too many has begun, if any may
-        meeting.wait(timeout=10)  # breaks where fewer can run at once
-        with lock:
-            running -= 1
-
-    assert list(mapper(one, range(calls))) == [None] * calls
-    return most
-
-
-@pytest.mark.parametrize("parts", [-1, 0, 1])
-def test_one_part_is_the_plain_map(four_cores, parts):
-    before = blas()
-    with thread_map(parts) as mapper:
-        assert mapper is map
-        assert blas() == before
-
-
-@pytest.mark.parametrize(
-    ("allowed", "parts", "workers"),
-    [
-        (None, 2, 2),
-        (None, 8, 4),
-        ("2", 8, 2),
-        ("3", 9, 3),
-        ("64", 8, 4),
-        ("", 8, 4),
-        ("two", 8, 4),
-        ("-1", 8, 4),
-    ],
-)
-def test_as_many_threads_as_parts_cores_and_the_setting_allow(
-    four_cores, monkeypatch, allowed, parts, workers
-):
-    if allowed is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", allowed)
-    with thread_map(parts) as mapper:
-        assert width(mapper, workers, parts) == workers
-
-
-@pytest.mark.parametrize("allowed", ["0", "1"])
-def test_one_thread_by_setting_is_the_plain_map(
-    four_cores, monkeypatch, allowed
-):
-    monkeypatch.setenv("OMP_NUM_THREADS", allowed)
-    with thread_map(8) as mapper:
-        assert mapper is map
-
-
-def test_a_single_core_is_the_plain_map(monkeypatch):
-    monkeypatch.setattr(scale.threads.joblib, "cpu_count", lambda: 1)
-    with thread_map(8) as mapper:
-        assert mapper is map
-
-
-def test_blas_takes_one_thread_inside_and_its_own_after(four_cores):
-    before = blas()
-    assert before  # NumPy has one
-    with thread_map(2) as mapper:
-        assert set(blas().values()) == {1}
-        inside = list(mapper(lambda _: set(blas().values()), range(4)))
-        assert inside == [{1}] * 4
-    assert blas() == before
-
-
-def test_a_fault_in_a_worker_reaches_the_caller_and_frees_blas(four_cores):
-    before, alive = blas(), threading.active_count()
-
-    def halves(number):
-        return 1 // (number - 2)
-
-    with (
-        pytest.raises(ZeroDivisionError),
-        thread_map(4) as mapper,
-    ):
-        list(mapper(halves, range(4)))
-    assert blas() == before
-    assert threading.active_count() == alive
-
-
-@pytest.mark.parametrize("counted", [False, True])
-@pytest.mark.parametrize("size", [5, 36])
-def test_threads_change_no_bit(four_cores, monkeypatch, size, counted):
-    x, begin, times = random_rows(3)
-    parts = blocks(x, times if counted else None, size)
-    model = one_pass.coins.Model()
-    wanted, total = sweep(model, parts, begin)
-    plain = fit(InBlocks(model), parts, begin, max_turns=5)
-    for allowed in ("1", "2", "3"):
-        monkeypatch.setenv("OMP_NUM_THREADS", allowed)
-        with thread_map(len(parts)) as mapper:
-            got, again = sweep(model, parts, begin, mapper)
-            looped = fit(InBlocks(model, mapper), parts, begin, max_turns=5)
-        assert again == total
-        for field in ("counts", "heads", "tails"):
-            assert (getattr(got, field) == getattr(wanted, field)).all()
-        assert looped.history == plain.history
 
 
 def test_blocks_of_a_model_in_two_steps_are_the_loop_too():
