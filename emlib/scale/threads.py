@@ -13,7 +13,7 @@ from typing import Any
 
 import joblib
 from joblib.parallel import get_active_backend
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 __all__ = ["one_blas_thread", "thread_map"]
 
@@ -75,8 +75,8 @@ def one_blas_thread() -> Iterator[None]:
     entry = object()
     try:
         with _LOCK:
-            _PROCESS.enter(entry, _blas(shared=True))
-            _HERE.limits.enter(entry, _blas(shared=False))
+            _PROCESS.enter(entry, _libraries().shared_blas)
+            _HERE.limits.enter(entry, _libraries().other_blas)
         yield
     finally:
         with _LOCK:
@@ -94,20 +94,18 @@ class _Limits:
     def enter(self, entry: object, libraries: list[Any]) -> None:
         """Leave each library one thread."""
         self.inside.add(entry)
-        for library in libraries:
-            threads = library.num_threads or 1
-            if threads > 1:
-                self.before[library] = threads
-                _set_threads(library, 1)
+        found = _above_one(libraries)
+        self.before |= found
+        _set_threads(dict.fromkeys(found, 1))
 
     def leave(self, entry: object) -> None:
         """Give the libraries their threads back, if this was the last."""
         self.inside.discard(entry)
-        if not self.inside:
-            for library, threads in list(self.before.items()):
-                if library.num_threads == 1:  # or someone changed it
-                    _set_threads(library, threads)
-                del self.before[library]
+        if self.before and not self.inside:
+            changed = _above_one(list(self.before))  # by someone else
+            before = self.before.items()
+            _set_threads({k: v for k, v in before if k not in changed})
+            self.before.clear()
 
 
 class _Here(local):
@@ -135,40 +133,60 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     )
 
 
+class _Libraries:
+    """Libraries with threads of their own, and which are a BLAS.
+
+    A limit of the shared ones holds for all threads of the process, one of
+    the others for the thread that sets it.
+    """
+
+    def __init__(self, each: list[Any]) -> None:
+        blas = [library for library in each if library.user_api == "blas"]
+        self.each = each
+        self.shared_blas = [one for one in blas if _is_shared(one)]
+        self.other_blas = [one for one in blas if not _is_shared(one)]
+
+
 @cache
-def _libraries() -> list[Any]:
-    """Return the libraries that have threads of their own."""
-    return list(ThreadpoolController().lib_controllers)
-
-
-def _blas(shared: bool) -> list[Any]:
-    """Return each BLAS whose limit all threads share, or none."""
-    found = [each for each in _libraries() if each.user_api == "blas"]
-    return [each for each in found if _is_shared(each) == shared]
+def _libraries() -> _Libraries:
+    return _Libraries(ThreadpoolController().lib_controllers)
 
 
 def _is_shared(library: Any) -> bool:
-    """Say whether a limit holds for all threads, or for its own alone."""
     layer = getattr(library, "threading_layer", None)
     return library.internal_api == "openblas" and layer != "openmp"
 
 
-def _set_threads(library: Any, threads: int) -> None:
-    """Set a library's threads, whichever thread set them before."""
-    # From 3.8 on threadpoolctl heeds one thread only, until that lets go.
-    let_go = getattr(library, "clear_controlling_thread", None)
-    if let_go is not None:
-        let_go(force=True)
-    library.set_num_threads(threads)
-    if let_go is not None:
-        let_go(force=True)
+def _above_one(libraries: list[Any]) -> dict[Any, int]:
+    """Return the libraries that may take several threads: how many."""
+    counts = {library: library.num_threads or 1 for library in libraries}
+    return {key: count for key, count in counts.items() if count > 1}
+
+
+def _set_threads(counts: dict[Any, int]) -> None:
+    """Set libraries' threads, whichever thread set them before."""
+    if not counts:
+        return
+    _let_go(force=True)
+    for library, threads in counts.items():
+        library.set_num_threads(threads)
+    _let_go(force=True)
+
+
+def _let_anyone(force: bool) -> None:
+    """Do nothing: until 3.8 threadpoolctl lets any thread set limits."""
+
+
+# From 3.8 on it heeds the first one only, until that lets go.
+_let_go: Callable[..., None] = getattr(
+    OpenBLASController, "clear_controlling_thread", _let_anyone
+)
 
 
 def _own_limits() -> None:
     """Leave a pool's thread one thread of what counts threads apart."""
-    for library in _blas(shared=False):
-        if (library.num_threads or 1) > 1:
-            _set_threads(library, 1)
+    found = _above_one(_libraries().other_blas)
+    _set_threads(dict.fromkeys(found, 1))
 
 
 def _core_count() -> int:
@@ -181,7 +199,7 @@ def _core_count() -> int:
     if setting.isdecimal():
         allowed.append(int(setting))
     before = _PROCESS.before | _HERE.limits.before
-    for library in _libraries():
+    for library in _libraries().each:
         now = before.get(library) or library.num_threads
         allowed += [now] if now else []
     return int(min(allowed))

@@ -305,7 +305,8 @@ def library(request, monkeypatch):
     library = Library(*names)
     assert library.shared == shared
 
-    monkeypatch.setattr(scale.threads, "_libraries", lambda: [library])
+    found = scale.threads._Libraries([library])
+    monkeypatch.setattr(scale.threads, "_libraries", lambda: found)
     return library
 
 
