@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 
+CACHE_LINE = 64  # bytes; vectors of the processor are as long, at most
+
+
 @dataclass(frozen=True)
 class Statistics:
     """What the M-step needs of the data; statistics of blocks add.
@@ -352,8 +355,8 @@ def sufficient_statistics(
     n, d = x.shape
     q = kind.n_quadratics(d)
     size = (q + d + 1) * n
-    held = np.empty(size, x.dtype) if scratch is None else scratch[:size]
-    phi = held.reshape(-1, n)  # (p, n)
+    held = aligned(size, x.dtype) if scratch is None else scratch
+    phi: Features = held[:size].reshape(-1, n)  # (p, n)
     z = phi[q:-1]  # (d, n)
     if isinstance(x, Standardised):
         x.write_columns(z)
@@ -362,6 +365,14 @@ def sufficient_statistics(
     kind.quadratics(z, phi[:q])
     phi[-1] = 1
     return phi
+
+
+def aligned(size: int, dtype: Any) -> Any:
+    """Return room for so many numbers, from a line of the cache on."""
+    itemsize = np.dtype(dtype).itemsize
+    held = np.empty(size * itemsize + CACHE_LINE, np.uint8)
+    begin = -held.ctypes.data % CACHE_LINE
+    return held[begin : begin + size * itemsize].view(dtype)
 
 
 def cancellation(statistics: Statistics) -> PerComponent:

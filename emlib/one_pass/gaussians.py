@@ -25,13 +25,18 @@ from emlib.one_pass.families import (
 from emlib.one_pass.gaussian_family import (
     Featured,
     Statistics,
+    aligned,
     cancellation,
     error_magnification,
     natural_parameters,
     precisions,
     sufficient_statistics,
 )
-from emlib.scale.budget import FEATURE_BYTES
+from emlib.scale.budget import (
+    CORE_BYTES,
+    FEATURE_BYTES,
+    PRODUCT_SIZE,
+)
 from emlib.scale.standardise import Standardised, Standardiser
 from emlib.shapes import (
     Centres,
@@ -45,6 +50,7 @@ __all__ = ["Model"]
 # What rounding may take of a component's shape, by the size of a number.
 ALLOWED = {8: 1e-11, 4: 1e-3}
 EPS = {8: 2.0**-52, 4: 2.0**-23}
+LINE = 16  # rows; in float32 they fill a line of the cache
 
 
 class _OnePass:
@@ -65,8 +71,18 @@ class _OnePass:
         if self.dtype.itemsize == 4:
             rows = np.maximum(rows, LOG_ZERO[4])  # of a weight of 0
         self.natural = rows.astype(self.dtype, copy=False)
-        bytes_a_row = rows.shape[1] * self.dtype.itemsize
-        self.size = max(model.scratch // bytes_a_row, 64)
+        self.size = self.rows_at_once(model.scratch)
+
+    def rows_at_once(self, scratch: int) -> int:
+        """Return how many rows are read at a time, at most.
+
+        Products of so few are taken where the factors lie, and features
+        and log joints stay in the cache of one core.
+        """
+        (k, p), size = self.natural.shape, self.dtype.itemsize
+        quick = min(PRODUCT_SIZE // (k * p), CORE_BYTES // ((k + p) * size))
+        rows = min(scratch // (p * size), max(quick, 512))
+        return int(max(rows // LINE * LINE, 64))
 
     def safe(self) -> bool:
         """Say whether three maxima show that no component is too far."""
@@ -96,30 +112,34 @@ class _OnePass:
 
     def blocks(self, n: int) -> Iterator[slice]:
         """Yield even slices of n rows, each small enough for the cache."""
+        lines = -(-n // LINE)
         parts = -(-n // self.size)
-        for part in range(parts):
-            yield slice(n * part // parts, n * (part + 1) // parts)
+        size = -(-lines // parts) * LINE
+        for begin in range(0, n, size):
+            yield slice(begin, min(begin + size, n))
 
     def pieces(
         self, x: Any, multiplicity: PerPoint | None
-    ) -> Iterator[tuple[Features, PerPoint | None]]:
-        """Yield the features of some rows, and how often these count."""
+    ) -> Iterator[tuple[Features, Any, PerPoint | None]]:
+        """Yield features, room for log joints, and how often rows count."""
         if isinstance(x, Featured):
-            yield x.phi, multiplicity
+            yield x.phi, None, multiplicity
             return
-        rows = min(self.size, len(x))
-        scratch = np.empty(self.natural.shape[1] * rows, self.dtype)
+        (k, p), rows = self.natural.shape, min(self.size, len(x))
+        scratch = aligned((p + k) * rows, self.dtype)
         for cut in self.blocks(len(x)):
             times = None if multiplicity is None else multiplicity[cut]
-            yield sufficient_statistics(x[cut], self.kind, scratch), times
+            phi = sufficient_statistics(x[cut], self.kind, scratch)
+            room = scratch[phi.size :][: k * phi.shape[1]]
+            yield phi, room.reshape(k, -1), times
 
-    def joint(self, phi: Features) -> Features:
+    def joint(self, phi: Features, out: Any = None) -> Features:
         """Return the log joint; tied covariances: but for `shared`."""
         if len(phi) > 256:  # many features: the faster way round
             product = (phi.T @ self.natural.T).T
             joint: Features = np.ascontiguousarray(product)  # (k, n)
         else:
-            joint = self.natural @ phi  # (k, n)
+            joint = np.matmul(self.natural, phi, out=out)  # (k, n)
         for i in self.close:
             joint[i] = self.exact(phi, i)
         return joint
@@ -199,8 +219,8 @@ class _OnePass:
     ) -> tuple[Statistics, float]:
         """Return the statistics and the bound of a block of points."""
         total, bound = list[Any](), 0.0
-        for phi, times in self.pieces(x, multiplicity):
-            resp = self.joint(phi)
+        for phi, room, times in self.pieces(x, multiplicity):
+            resp = self.joint(phi, room)
             bound += softmax_in_place(resp, times)
             if not self.close:
                 bound += self.kind.shared_bound(

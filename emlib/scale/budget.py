@@ -1,7 +1,7 @@
 """How much is held at a time: of the rows alone, never of the machine.
 
-Bytes, unless the name says rows or blocks. Other numbers would cut the
-rows elsewhere, and so change the last bits of a fit.
+Bytes, unless the name says rows, blocks or products. Other numbers would
+cut the rows elsewhere, and so change the last bits of a fit.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ __all__ = [
     "COIN_BYTES",
     "COLUMN_MAJOR_BYTES",
     "COPY_BYTES",
+    "CORE_BYTES",
     "EXACT_SEED_ROWS",
     "FEATURE_BYTES",
     "GAUSSIAN_BLOCK_ROWS",
     "MAX_BLOCKS",
     "MAX_DISTINCT_ROWS",
+    "PRODUCT_SIZE",
     "SAMPLE_BYTES",
     "SAMPLE_ROWS",
     "STATISTICS_BYTES",
@@ -30,6 +32,8 @@ STATISTICS_BYTES = 4_000_000  # of all blocks' moments together
 FEATURE_BYTES = 4_000_000  # of a turn's features: they stay in the cache
 THREAD_FEATURE_BYTES = 3_000_000  # of each of several threads
 COIN_BYTES = 4_194_304  # of a block of coins, with its responsibilities
+CORE_BYTES = 1_200_000  # of features and log joints, in a core's cache
+PRODUCT_SIZE = 1_000_000  # multiplications: OpenBLAS then copies no matrix
 CLUSTER_BYTES = 2_400_000  # of a thread's centred rows and distances
 COPY_BYTES = 500_000  # of rows or features that are held before the loop
 COLUMN_MAJOR_BYTES = 8_000_000  # of rows that are turned column by column
