@@ -14,6 +14,7 @@ from typing import (
     Generic,
     NamedTuple,
     Protocol,
+    TypeGuard,
     TypeVar,
     overload,
     runtime_checkable,
@@ -501,6 +502,11 @@ def accumulate(
     return total, math.fsum(bounds)
 
 
+def _is_sweeping(model: Model) -> TypeGuard[Sweeping]:
+    """Say whether a model is `Sweeping`; slow if asked of an instance."""
+    return issubclass(type(model), Sweeping)
+
+
 def _two_steps(
     model: Model, x: Any, params: Any, multiplicity: Any = None
 ) -> tuple[Any, float]:
@@ -564,7 +570,7 @@ def sweep(
     Neal and Hinton (1998), A view of the EM algorithm that justifies
     incremental, sparse, and other variants.
     """
-    if isinstance(model, Sweeping):
+    if _is_sweeping(model):
         return model.sweep(blocks, params, mapper)
     expect = (
         model.expect

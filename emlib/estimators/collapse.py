@@ -30,8 +30,11 @@ class _Keeping:
     def maximise(self, statistics: Any, previous: Any = None) -> Any:
         """Return the parameters at which the expected log joint peaks."""
         base: Any = super()
-        if statistics.counts.all() or previous is None:
+        try:
             return base.maximise(statistics, previous)
+        except FloatingPointError:  # a component without a point
+            if previous is None or statistics.counts.all():
+                raise
         dead = statistics.counts == 0  # (k,)
         counts = statistics.counts + 1e-300 * dead  # (k,)
         filled = replace(statistics, counts=counts)

@@ -12,7 +12,7 @@ from emlib.estimators.collapse import FillingHoles, InOnePass
 from emlib.estimators.display import Display
 from emlib.estimators.mixture import Task
 from emlib.estimators.stopping import TurnRecord
-from emlib.loop import Block, Step
+from emlib.loop import Block, Step, lazy_property
 from emlib.models import gaussians
 from emlib.models.covariances import is_definite
 from emlib.one_pass.gaussian_family import Featured
@@ -58,9 +58,14 @@ class GaussianTask(Task):
     display: Display
     before: float | None = None
 
+    @lazy_property
+    def log_jacobian(self) -> float:
+        """Return how much lower the log density of x is than that of z."""
+        return self.columns.standardiser.log_jacobian()
+
     def record(self, step: Step) -> TurnRecord:
         """Return what is kept of a turn, of x and not of z."""
-        shift = self.columns.standardiser.log_jacobian()
+        shift = self.log_jacobian
         prior = self.model.log_prior(step.params)
         bound = step.bound - self.size * shift
         if self.model.prior is not None:

@@ -70,8 +70,8 @@ def softmax_in_place(
     least = LOG_TINY[log_joint.itemsize]
     low, high = log_joint.min(initial=0), log_joint.max(initial=0)
     far = not (0.4 * least < low and high < -0.4 * least)
-    peak = log_joint.max(axis=0) if far else 0  # (n,)
     if far:
+        peak = log_joint.max(axis=0)  # (n,)
         log_joint -= peak
         np.clip(log_joint, least, 0, out=log_joint)  # below, `exp` is slow
     np.exp(log_joint, out=log_joint)
@@ -80,7 +80,8 @@ def softmax_in_place(
     total = log_joint.sum(axis=0)  # (n,)
     log_joint *= 1 / total if multiplicity is None else multiplicity / total
     evidence = np.log(total, out=total)  # (n,)
-    evidence += peak
+    if far:
+        evidence += peak
     if multiplicity is None:
         return float(evidence.sum(dtype=np.float64))
     return float(multiplicity.astype(np.float64) @ evidence)

@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 
+NO_POINT = 1e-300  # in place of 0 points, whose sums are 0, too
 CACHE_LINE = 64  # bytes; vectors of the processor are as long, at most
 
 
@@ -69,8 +70,8 @@ class Statistics:
     @lazy_property
     def shift(self) -> Any:
         """Return how far each mean is from its origin, (k, d)."""
-        counts = np.where(self.counts > 0, self.counts, 1)  # (k,)
-        return self.first / counts[:, None]
+        held = np.maximum(self.counts, NO_POINT)  # (k,)
+        return self.first / held[:, None]
 
     def means(self) -> Any:
         """Return each component's mean, or its origin without points."""
@@ -95,7 +96,7 @@ class Statistics:
         if move.any():
             squares = self.kind.squares
             ends = first + other.counts[:, None] * move  # (k, d)
-            held = np.where(other.counts > 0, other.counts, 1)  # (k,)
+            held = np.maximum(other.counts, NO_POINT)  # (k,)
             second = second - squares(other.counts, first / held[:, None])
             second = second + squares(other.counts, ends / held[:, None])
             first = ends
@@ -214,7 +215,7 @@ def natural_parameters(params: Params, inverse: Precisions) -> Natural:
     """
     kind, (k, d) = type(params), params.means.shape
     linear = kind.times(inverse.values, params.means)  # (k, d)
-    squares = (linear * params.means).sum(axis=1)  # (k,)
+    squares = np.vecdot(linear, params.means)  # (k,)
     with np.errstate(divide="ignore"):
         logs = np.maximum(np.log(params.weights), LOG_ZERO[8])  # (k,)
     constant = d * log(2 * pi) + squares  # (k,)

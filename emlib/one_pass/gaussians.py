@@ -62,7 +62,7 @@ class _OnePass:
         self.kind: Any = type(params)
         self.precisions = precisions(params)
         self.close: list[int] = []
-        self.origin = np.zeros_like(params.means)  # (k, d)
+        self.origin = np.zeros(params.means.shape)  # (k, d)
         if model.about is not None or not self.safe():
             self.centre(model.about)
         rows = natural_parameters(params, self.precisions)  # (k, p)
@@ -85,12 +85,17 @@ class _OnePass:
         return int(max(rows // LINE * LINE, 64))
 
     def safe(self) -> bool:
-        """Say whether three maxima show that no component is too far."""
-        params, size = self.params, self.dtype.itemsize
-        widest = self.kind.variances(params.covariances).max()
-        reach = np.abs(params.means).max() + 3 * widest**0.5
-        terms = params.means.shape[1] ** 2 * self.precisions.values.max()
-        return bool(terms * reach * reach < ALLOWED[size] / EPS[size])
+        """Say whether three lengths show that no component is too far.
+
+        Sums of squares of all numbers are at least those of a component.
+        """
+        (_, means, shapes), size = self.params, self.dtype.itemsize
+        values, d = self.precisions.values, means.shape[1]
+        precision, spread = np.vdot(values, values), np.vdot(shapes, shapes)
+        reach = np.vdot(means, means) + 9 * d * spread**0.5
+        return bool(
+            2 * d * precision**0.5 * reach < ALLOWED[size] / EPS[size]
+        )
 
     def centre(self, about: Centres | None) -> None:
         """Choose the components that are centred before they are squared.

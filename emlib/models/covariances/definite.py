@@ -79,9 +79,9 @@ def inverse_cholesky(
     sizes = inverse.diagonal(0, -2, -1)  # (k, d)
     widths = covariances.diagonal(0, -2, -1)  # (k, d)
     # A factor of a singular matrix exists, by the grace of rounding.
-    sound = sizes**2 * widths <= 1 / (8 * EPS)  # (k, d)
-    if not sound.all():
-        raise Collapse(int(np.argwhere(np.atleast_2d(~sound))[0][0]))
+    lost = sizes * sizes * widths * (8 * EPS)  # (k, d)
+    if not lost.max() <= 1:
+        raise Collapse(int(np.argwhere(np.atleast_2d(~(lost <= 1)))[0][0]))
     return inverse, np.log(sizes).sum(axis=-1)
 
 

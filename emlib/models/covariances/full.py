@@ -44,6 +44,13 @@ def _pairs(d: int) -> tuple[Any, Any, Any]:
 
 
 @cache
+def _cells(d: int) -> Any:
+    """Return where in a matrix each product's weight stands, (q,)."""
+    i, j, _ = _pairs(d)
+    return i * d + j
+
+
+@cache
 def _places(d: int) -> Any:
     """Return which product each second moment is, (d * d,)."""
     i, j, _ = _pairs(d)
@@ -120,8 +127,8 @@ class Full(WithMatrices):
     @staticmethod
     def coefficients(precision: Covariances) -> Any:
         """Return what the products are multiplied by, (k, q)."""
-        i, j, shares = _pairs(precision.shape[-1])
-        return shares * precision[:, i, j]
+        (k, d, _), shares = precision.shape, _pairs(precision.shape[-1])[2]
+        return shares * precision.reshape(k, -1).take(_cells(d), axis=1)
 
     @staticmethod
     def unfold(sums: Natural, d: int, shared: list[Any]) -> Any:
