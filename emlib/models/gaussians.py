@@ -7,6 +7,7 @@ type; the four types differ in what they keep of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -225,6 +226,12 @@ def scatter(x: Points, resp: PerPoint, origin: Vector) -> Matrix:
     return moments
 
 
+@cache
+def _identity(d: int) -> Matrix:
+    """Return the matrix of ones on the diagonal, made once."""
+    return np.eye(d)
+
+
 @dataclass(frozen=True)
 class Model:
     """A mixture of Gaussians; the object holds options only.
@@ -417,7 +424,7 @@ class Model:
             dof, scale = self.prior
             kept = kept + kind.keep(scale[None])
             points = points + dof + len(scale) + 1
-        eye = np.eye(means.shape[1])  # (d, d)
+        eye = _identity(means.shape[1])  # (d, d)
         covariances = kept / points + kind.keep(self.reg_covar * eye[None])
         return kind(counts / counts.sum(), means, covariances)
 

@@ -79,9 +79,7 @@ def softmax_in_place(
         log_joint -= np.exp(log_joint.dtype.type(least))
     total = log_joint.sum(axis=0)  # (n,)
     log_joint *= 1 / total if multiplicity is None else multiplicity / total
-    evidence = np.log(total, out=total)  # (n,)
-    if far:
-        evidence += peak
+    evidence = np.log(total) + peak if far else np.log(total)  # (n,)
     if multiplicity is None:
         return float(evidence.sum(dtype=np.float64))
     return float(multiplicity.astype(np.float64) @ evidence)

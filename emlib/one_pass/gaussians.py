@@ -7,14 +7,14 @@ cache; nothing of size n is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from emlib.bound import Posterior, normalise
-from emlib.loop import accumulate
+from emlib.loop import accumulate, lazy_property
 from emlib.models import gaussians
 from emlib.models.covariances import COVARIANCES, Params
 from emlib.one_pass.families import (
@@ -53,6 +53,12 @@ EPS = {8: 2.0**-52, 4: 2.0**-23}
 LINE = 16  # rows; in float32 they fill a line of the cache
 
 
+def _limit(dtype: Any) -> float:
+    """Return how far rounding may be magnified."""
+    size = np.dtype(dtype).itemsize
+    return ALLOWED[size] / EPS[size]
+
+
 class _OnePass:
     """One turn's E-step and sums, for any block of points."""
 
@@ -71,9 +77,10 @@ class _OnePass:
         if self.dtype.itemsize == 4:
             rows = np.maximum(rows, LOG_ZERO[4])  # of a weight of 0
         self.natural = rows.astype(self.dtype, copy=False)
-        self.size = self.rows_at_once(model.scratch)
+        self.scratch = model.scratch
 
-    def rows_at_once(self, scratch: int) -> int:
+    @lazy_property
+    def size(self) -> int:
         """Return how many rows are read at a time, at most.
 
         Products of so few are taken where the factors lie, and features
@@ -81,7 +88,7 @@ class _OnePass:
         """
         (k, p), size = self.natural.shape, self.dtype.itemsize
         quick = min(PRODUCT_SIZE // (k * p), CORE_BYTES // ((k + p) * size))
-        rows = min(scratch // (p * size), max(quick, 512))
+        rows = min(self.scratch // (p * size), max(quick, 512))
         return int(max(rows // LINE * LINE, 64))
 
     def safe(self) -> bool:
@@ -89,21 +96,19 @@ class _OnePass:
 
         Sums of squares of all numbers are at least those of a component.
         """
-        (_, means, shapes), size = self.params, self.dtype.itemsize
+        _, means, shapes = self.params
         values, d = self.precisions.values, means.shape[1]
         precision, spread = np.vdot(values, values), np.vdot(shapes, shapes)
         reach = np.vdot(means, means) + 9 * d * spread**0.5
-        return bool(
-            2 * d * precision**0.5 * reach < ALLOWED[size] / EPS[size]
-        )
+        size = 2 * d * precision**0.5 * reach
+        return bool(size < _limit(self.dtype))
 
     def centre(self, about: Centres | None) -> None:
         """Choose the components that are centred before they are squared.
 
         Those that rounding would harm, and those whose origin is asked for.
         """
-        params, size = self.params, self.dtype.itemsize
-        limit = ALLOWED[size] / EPS[size]
+        params, limit = self.params, _limit(self.dtype)
         close = error_magnification(params, self.precisions) > limit  # (k,)
         origin = np.where(close[:, None], params.means, 0.0)  # (k, d)
         if about is not None:
@@ -232,8 +237,10 @@ class _OnePass:
                     resp, self.precisions.roots, phi, self.dtype
                 )
             sums = self.sums(phi, resp)
-            pairs = zip(total or sums, sums, strict=True)
-            total = [a + b for a, b in pairs] if total else sums
+            if total:
+                pairs = zip(total, sums, strict=True)
+                sums = [a + b for a, b in pairs]
+            total = sums
         found = _statistics(total, self.kind, self.origin, self.close)
         return found, bound
 
@@ -243,11 +250,10 @@ def _sums(
     resp: Features,
     kind: Any,
     origin: Centres,
-    close: Iterable[int],
+    close: Sequence[int],
 ) -> list[Any]:
     """Return what adds over blocks; some moments about their own origin."""
-    close, d = list(close), origin.shape[1]
-    table = weighted_sums(resp, phi)  # (k, p)
+    table, d = weighted_sums(resp, phi), origin.shape[1]  # (k, p)
     sums = [table.astype(np.float64, copy=False)]
     if not close:
         return [*sums, *kind.shared_sums(phi, resp)]
@@ -260,14 +266,15 @@ def _sums(
 
 
 def _statistics(
-    sums: list[Any], kind: Any, origin: Centres, close: Iterable[int]
+    sums: list[Any], kind: Any, origin: Centres, close: Sequence[int]
 ) -> Statistics:
     """Return the statistics of such sums; those not close: about zero."""
-    close, d = list(close), origin.shape[1]
-    table, *others = sums  # (k, p)
+    (table, *others), d = sums, origin.shape[1]  # (k, p)
     counts, first = table[:, -1], table[:, -1 - d : -1]
     shared, centred = ([], others) if close else (others, [])
     second = kind.unfold(table[:, : -1 - d], d, shared)
+    if not close:
+        return Statistics(kind, counts, origin, first, second)
     for i, about in zip(close, centred[::2], strict=True):
         first[i] = about
     second = kind.with_centred(second, close, centred[1::2])
@@ -425,8 +432,7 @@ class Model(gaussians.Model):
         found, bound = accumulate(self.one_pass(params), blocks, mapper)
         if self.about is not None:
             return found, bound
-        size = np.dtype(self.dtype).itemsize
-        limit = ALLOWED[size] / EPS[size]
+        limit = _limit(self.dtype)
         variances = found.kind.variances
         most, least = variances(found.second), variances(found.central)
         if most.max() < limit * least.min():  # most turns this settles it

@@ -580,6 +580,22 @@ def test_float32_keeps_three_digits_of_a_tight_shape(kind, power):
     close(got, slow, rtol=0, atol=2e-3 * abs(slow).max())
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [1, 15, 1000, 12_500])
+def test_pieces_hold_each_row_once_and_begin_on_a_line(n, dtype):
+    x, params, rng = random_case(5, "diag", n=n)
+    times = rng.uniform(size=n)  # (n,)
+    turn = Model("diag", dtype=dtype, scratch=50_000).one_pass(params)
+    seen = []
+    for phi, room, held in turn.pieces(x.astype(dtype), times):
+        assert phi.shape[1] == room.shape[1] == len(held) <= turn.size
+        assert phi.ctypes.data % 64 == 0
+        last = sum(map(len, seen)) + len(held) == n
+        assert last or room.ctypes.data % 64 == phi.strides[0] % 64 == 0
+        seen.append(held)
+    assert np.array_equal(np.concatenate(seen), times)
+
+
 @pytest.mark.parametrize("sd", [1e-4, 1.0])
 def test_tied_components_are_centred_all_or_none(sd):
     _, params = far_case("tied", sd)

@@ -176,7 +176,7 @@ class WithMatrices(OneEach):
     @staticmethod
     def precision(roots: Covariances) -> Any:
         """Return U^T U."""
-        return np.swapaxes(roots, -1, -2) @ roots
+        return roots.mT @ roots
 
     @staticmethod
     def precisions_cholesky(roots: Covariances) -> Any:

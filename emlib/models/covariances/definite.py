@@ -79,10 +79,16 @@ def inverse_cholesky(
     sizes = inverse.diagonal(0, -2, -1)  # (k, d)
     widths = covariances.diagonal(0, -2, -1)  # (k, d)
     # A factor of a singular matrix exists, by the grace of rounding.
-    lost = sizes * sizes * widths * (8 * EPS)  # (k, d)
-    if not lost.max() <= 1:
-        raise Collapse(int(np.argwhere(np.atleast_2d(~(lost <= 1)))[0][0]))
+    if not np.vdot(sizes * sizes, widths) <= 1 / (8 * EPS):  # their sum
+        _check_each(sizes * sizes * widths)
     return inverse, np.log(sizes).sum(axis=-1)
+
+
+def _check_each(lost: Any) -> None:
+    """Raise where a variance is so many times what is left of it."""
+    bad = np.argwhere(np.atleast_2d(~(lost <= 1 / (8 * EPS))))
+    if len(bad):
+        raise Collapse(int(bad[0][0]))
 
 
 def _cholesky(covariances: Covariances) -> Covariances:
