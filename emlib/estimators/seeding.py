@@ -9,11 +9,15 @@ import numpy as np
 
 from emlib import starts
 from emlib.scale import Rows, budget, even_slices
-from emlib.shapes import Centres, PerFeature, PerPoint
+from emlib.shapes import Centres, PerFeature, PerPoint, Points
 
 __all__ = ["Spread", "far_rows", "random_rows"]
 
 Mapper = Callable[..., Iterable[Any]]
+
+# Where rows miss less of their squares about the origin than this share,
+# the rounding of a product of matrices begins to count.
+ROUGH = 1e-6
 
 
 class Spread(NamedTuple):
@@ -33,6 +37,11 @@ class Spread(NamedTuple):
     mean: PerFeature
     scatter: float
 
+    def origin(self) -> PerFeature:
+        """Return what to compute about: zero, where the rows are near."""
+        mean, square = self.mean, self.scatter / self.size
+        return 0 * mean if mean @ mean <= 64 * square else mean  # (d,)
+
 
 def _drawn(
     chances: Callable[[slice], PerPoint], n: int, shares: PerPoint
@@ -41,18 +50,18 @@ def _drawn(
     cuts = even_slices(n, budget.BLOCK_ROWS, n)
     each = [chances(cut).sum(dtype=np.float64) for cut in cuts]
     ends = np.cumsum(each)  # (blocks,)
-    found = []
-    for goal in shares * ends[-1]:
-        block = min(
-            int(np.searchsorted(ends, goal, "right")), len(cuts) - 1
-        )
-        inside = chances(cuts[block])  # (n,)
-        sums = np.cumsum(inside, dtype=np.float64)  # (n,)
+    goals = shares * ends[-1]  # (trials,)
+    blocks = np.searchsorted(ends, goals, "right").clip(max=len(cuts) - 1)
+    found = np.empty(len(goals), dtype=int)  # (trials,)
+    for block in set(blocks.tolist()):
+        here = blocks == block  # (trials,)
+        sums = np.cumsum(chances(cuts[block]), dtype=np.float64)  # (n,)
         before = ends[block - 1] if block else 0.0
-        row = int(np.searchsorted(sums, goal - before, "right"))
-        row = min(row, int(np.flatnonzero(inside)[-1]))
-        found.append(cuts[block].start + row)
-    return np.array(found)
+        rows = np.searchsorted(sums, goals[here] - before, "right")
+        # Rounding may lead past the last row that has a chance.
+        last = np.searchsorted(sums, sums[-1])
+        found[here] = cuts[block].start + rows.clip(max=last)
+    return found
 
 
 def random_rows(rows: Rows, k: int, state: Any) -> Centres:
@@ -84,54 +93,150 @@ def far_rows(
 ) -> Centres:
     """Return k rows, drawn far from each other (`eq-starts-greedy`).
 
-    What each row still misses is kept in the place of its label, while
-    that has none.
+    What each of many rows still misses is kept in the place of its label,
+    while that has none.
     """
     n, trials = len(rows.x), 2 + int(np.log(k))
-    missed = (
-        np.empty(n)
-        if n <= budget.EXACT_SEED_ROWS
-        else labels.view(np.float32)
-    )  # (n,)
-    missed[:] = np.inf
-    unit = spread.scatter / spread.size or 1.0
+    missed = _Missed(rows, spread, labels, mapper)
     drawn = _drawn(rows.times, n, state.random_sample(1))
-    seeds = [rows.x[drawn[0]]]
-    _potential(rows, seeds[-1:], unit, missed, mapper, keep=True)
+    seeds = x = rows.x[drawn]  # (1, d)
+    left = missed.after(x)  # (1,)
     while len(seeds) < k:
-        chances = missed.__getitem__ if missed.any() else rows.times
+        best = int(left.argmin())
+        missed.keep(x, best)
+        if left[best] < missed.rough:
+            missed.be_exact(seeds)
+        chances = missed.chances if missed.values.any() else rows.times
         shares = state.random_sample(trials)
         x = rows.x[_drawn(chances, n, shares)]  # (trials, d)
-        left = _potential(rows, x, unit, missed, mapper)
-        seeds.append(x[int(left.argmin())])
-        _potential(rows, seeds[-1:], unit, missed, mapper, keep=True)
-    return np.array(seeds)
+        left = missed.after(x)  # (trials,)
+        best = int(left.argmin())
+        seeds = np.concatenate([seeds, x[best : best + 1]])
+    return seeds
 
 
-def _potential(
-    rows: Rows,
-    seeds: Any,
-    unit: float,
-    missed: PerPoint,
-    mapper: Mapper,
-    keep: bool = False,
-) -> Any:
-    """Return what rows would still miss after each of some more seeds."""
-    seeds = np.array(seeds)  # (trials, d)
-    size = max((budget.CLUSTER_BYTES // 8) // sum(seeds.shape), 64)
+class _Missed:
+    """What each row misses: its squared distance to the nearest seed.
 
-    def one(cut: slice) -> Any:
-        total, stop = np.zeros(len(seeds)), min(cut.stop, len(rows.x))
-        for begin in range(cut.start, stop, size):
-            place = slice(begin, min(begin + size, stop))
-            apart = starts.squared_distances(rows.x[place], seeds) / unit
-            if rows.multiplicity is not None:
-                apart *= rows.multiplicity[place, None]  # (n, trials)
-            np.minimum(apart, missed[place, None], out=apart)
-            total += apart.sum(axis=0)
-            if keep:
-                missed[place] = apart[:, 0]
-        return total
+    In units of the mean square. While that is much, it comes from products
+    of matrices; later, differences are taken before squares.
+    """
 
-    left: Any = sum(mapper(one, even_slices(len(rows), budget.BLOCK_ROWS)))
-    return np.asarray(left)
+    def __init__(
+        self, rows: Rows, spread: Spread, labels: PerPoint, mapper: Mapper
+    ) -> None:
+        n, d = rows.x.shape
+        few = n <= budget.EXACT_SEED_ROWS
+        self.rows, self.mapper = rows, mapper
+        self.unit = spread.scatter / spread.size or 1.0
+        self.origin, self.exact = spread.origin(), False  # (d,)
+        self.values = np.empty(n) if few else labels.view(np.float32)
+        self.values[:] = np.inf
+        self.held: Any = np.empty((0, n)) if few else None
+        self.centred: Any = None
+        if 8 * n * d <= budget.FEATURE_BYTES:
+            self.centred = self._centred(slice(None))  # (n, d)
+        self.norms: Any = None
+        if few:
+            self.norms = self._squares(self._centred(slice(None)))  # (n,)
+        about = spread.mean - self.origin  # (d,)
+        squares = spread.scatter + spread.size * float(about @ about)
+        self.rough = ROUGH * squares / self.unit
+
+    def chances(self, cut: slice) -> PerPoint:
+        """Return what some rows miss, as often as they count."""
+        values: PerPoint = self.values[cut]  # (n,)
+        times = self.rows.multiplicity
+        return values if times is None else values * times[cut]
+
+    def after(self, seeds: Points) -> PerPoint:
+        """Return what all rows would miss after each of some seeds."""
+        few = self.held is not None
+        if few and len(self.held) != len(seeds):
+            self.held = np.empty((len(seeds), len(self.rows.x)))
+
+        def one(place: slice) -> PerPoint:
+            out = self.held[:, place] if few else None
+            left, norms = self._left(seeds, place, out)
+            if self.rows.multiplicity is None:
+                return left.sum(axis=1) + norms.sum()  # (trials,)
+            times = self.rows.multiplicity[place]  # (n,)
+            return left @ times + norms @ times  # (trials,)
+
+        return sum(self._map(one, len(seeds)))
+
+    def keep(self, seeds: Points, best: int) -> None:
+        """Take one of the seeds that were given to `after`."""
+
+        def one(place: slice) -> None:
+            if self.held is None:
+                left, norms = self._left(seeds[[best]], place)
+            else:
+                norms = self._norms(place)  # (n,)
+                left = self.held[best : best + 1, place]  # (1, n)
+            np.maximum(left[0] + norms, 0, out=self.values[place])
+
+        self._map(one, 1)
+
+    def be_exact(self, seeds: Points) -> None:
+        """Take differences from now on, and for the seeds so far."""
+        self.exact, self.rough = True, 0.0
+        self.values[:] = np.inf
+        for i in range(len(seeds)):
+            self.after(seeds[i : i + 1])
+            self.keep(seeds[i : i + 1], 0)
+
+    def _left(
+        self, seeds: Points, place: slice, out: Any = None
+    ) -> tuple[Any, Any]:
+        """Return what some rows would miss, (trials, n), less norms."""
+        if self.exact:
+            apart = starts.squared_distances(self.rows.x[place], seeds).T
+            apart /= self.unit
+        else:
+            seeds = seeds.astype(np.float64) - self.origin  # (trials, d)
+            rows = self._centred(place)  # (n, d)
+            way = (-2 / self.unit) * seeds  # (trials, d)
+            apart = np.matmul(way, rows.T, out=out)  # (trials, n)
+            apart += self._squares(seeds)[:, None]
+        norms = self._norms(place)  # (n,)
+        return np.minimum(apart, self.values[place] - norms, out=out), norms
+
+    def _norms(self, place: slice) -> PerPoint:
+        """Return what is added to distances: nothing to exact ones."""
+        if self.exact:
+            return np.zeros(place.stop - place.start)
+        if self.norms is not None:
+            norms: PerPoint = self.norms[place]  # (n,)
+            return norms
+        return self._squares(self._centred(place))
+
+    def _centred(self, place: slice) -> Points:
+        """Return some rows about the origin, in double precision."""
+        if self.centred is not None:
+            rows: Points = self.centred[place]  # (n, d)
+            return rows
+        x = np.asarray(self.rows.x[place], dtype=np.float64)  # (n, d)
+        return x - self.origin if self.origin.any() else x
+
+    def _squares(self, x: Points) -> PerPoint:
+        """Return squared lengths, in units of the mean square."""
+        squares: PerPoint = np.einsum("nd,nd->n", x, x) / self.unit  # (n,)
+        return squares
+
+    def _map(
+        self, function: Callable[[slice], Any], trials: int
+    ) -> list[Any]:
+        """Call a function of pieces of the rows; return a sum a block."""
+        n, d = self.rows.x.shape
+        size = max(budget.CLUSTER_BYTES // 8 // (d + trials), 64)
+
+        def one(cut: slice) -> Any:
+            stop = min(cut.stop, n)
+            pieces = [
+                function(slice(begin, min(begin + size, stop)))
+                for begin in range(cut.start, stop, size)
+            ]
+            return None if pieces[0] is None else sum(pieces)
+
+        return list(self.mapper(one, even_slices(n, budget.BLOCK_ROWS)))
