@@ -35,6 +35,7 @@ ORDER = [
     "one_pass.families",
     "one_pass.coins",
     "one_pass.kmeans",
+    "one_pass.bounded_kmeans",
     "one_pass.gaussian_family",
     "one_pass.gaussians",
     "laws",

@@ -11,7 +11,7 @@ from emlib.one_pass import kmeans as one_pass
 from emlib.scale import InBlocks, Summed, budget
 from emlib.shapes import PerPoint, Points
 
-__all__ = ["RefillingBlocks", "refilled", "worst_rows"]
+__all__ = ["RefillingRows", "refilled", "worst_rows"]
 
 
 class WorstRows(NamedTuple):
@@ -73,15 +73,15 @@ def refilled(
     return kmeans.Statistics(counts, origin, sums)
 
 
-class RefillingBlocks(InBlocks):
-    """Blocks whose empty clusters take the worst-explained points."""
+class RefillingRows(InBlocks):
+    """Bounded rows, whose empty clusters take the worst-explained."""
 
     def e_step(self, x: Any, params: Any) -> Summed:
-        """Return the statistics of all blocks, and the bound."""
-        total, bound = super().e_step(x, params)
-        statistics: Any = total
+        """Return the statistics of all rows, and the bound."""
+        statistics, bound = x.expect(params, self.mapper)
         empty = np.flatnonzero(statistics.counts == 0)
         if len(empty):
-            worst = worst_rows(x, params, len(empty))
+            parts = x.rows.even_blocks(budget.BLOCK_ROWS)
+            worst = worst_rows(parts, params, len(empty))
             statistics = refilled(statistics, empty, worst)
-        return Summed(statistics, bound)
+        return Summed(statistics, np.array([bound]))

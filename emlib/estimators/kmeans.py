@@ -33,7 +33,7 @@ from emlib.estimators.checks import (
     warn,
     whole_number,
 )
-from emlib.estimators.empty_clusters import RefillingBlocks
+from emlib.estimators.empty_clusters import RefillingRows
 from emlib.estimators.kmeans_checks import (
     FAR,
     check_centres,
@@ -43,9 +43,10 @@ from emlib.estimators.kmeans_checks import (
 )
 from emlib.estimators.mixture import Estimator
 from emlib.estimators.seeding import Spread, far_rows, random_rows
-from emlib.loop import Step, em, next_turn, sweep
+from emlib.loop import Step, em, next_turn
 from emlib.models import kmeans
 from emlib.one_pass import kmeans as one_pass
+from emlib.one_pass.bounded_kmeans import BoundedRows
 from emlib.scale import (
     Rows,
     budget,
@@ -221,11 +222,16 @@ class KMeans(
         with thread_map(len(_parts(rows))) as mapper:
             spread = _spread(rows, mapper)
             check_spread(spread, rows)
+            unit = math.sqrt(spread.scatter / spread.size) or 1.0
+            cuts = _cuts(len(X))
+            sides = BoundedRows(rows, labels, spread.origin(), unit, cuts)
             runs = [
-                self._descend(rows, start, spread, mapper)
+                self._descend(sides, start, spread, mapper)
                 for start in self._starts(rows, spread, labels, mapper)
             ]
-            self._store(_best(runs, rows, mapper), rows, labels, mapper)
+            if len(runs) > 1:
+                sides.restart()
+            self._store(_best(runs, rows, mapper), sides, mapper)
         self._warn()
         return self
 
@@ -385,7 +391,7 @@ class KMeans(
 
     def _descend(
         self,
-        rows: Rows,
+        sides: BoundedRows,
         start: kmeans.Params,
         spread: Spread,
         mapper: Mapper,
@@ -393,8 +399,8 @@ class KMeans(
         """Return what the turns make of a start."""
         mean_variance = spread.scatter / spread.size / len(spread.mean)
         some = float(self.tol) * mean_variance
-        model = one_pass.Model(_origin(spread), _numbers())
-        step = next(em(RefillingBlocks(model, mapper), _parts(rows), start))
+        sides.restart()
+        step = next(em(RefillingRows(kmeans.Model(), mapper), sides, start))
         inertias, converged = [], False
         while step.turn < self.max_iter and not converged:
             inertias.append(max(0.0, -2 * step.bound))
@@ -404,13 +410,15 @@ class KMeans(
         return _Descent(step, inertias, converged)
 
     def _store(
-        self, run: _Descent, rows: Rows, labels: PerPoint, mapper: Mapper
+        self, run: _Descent, sides: BoundedRows, mapper: Mapper
     ) -> None:
         """Set the fitted attributes."""
         means: Centres = run.step.params.means
-        self.cluster_centers_ = means.astype(rows.x.dtype)
-        self.inertia_ = _inertia(rows, self._params(), mapper, labels)
-        self.labels_ = labels
+        self.cluster_centers_ = means.astype(sides.rows.x.dtype)
+        params = self._params()
+        sides.assign(params, mapper)
+        self.labels_ = sides.labels
+        self.inertia_ = _inertia(sides.rows, params, mapper, sides.labels)
         self.n_iter_ = run.step.turn
         self.converged_ = run.converged
         self.history_ = [*run.inertias, self.inertia_]
@@ -513,23 +521,40 @@ def _quiet(mapper: Mapper) -> Mapper:
 
 
 def _spread(rows: Rows, mapper: Mapper) -> Spread:
-    """Return where the rows are: two turns with a single cluster."""
-    params = kmeans.Params(rows.x[:1].astype(np.float64))
+    """Return where the rows are: far from zero, more than one look says."""
     with np.errstate(over="ignore", invalid="ignore"):
-        for _ in range(2):
-            model = one_pass.Model(params.means[0], _numbers())
-            total, bound = sweep(
-                model, _parts(rows), params, _quiet(mapper)
-            )
-            mean = model.maximise(total).means[0]  # (d,)
-            params = kmeans.Params(mean[None])
-    return Spread(float(total.counts[0]), mean, -2 * bound)
+        spread = _moments(rows, np.zeros(rows.x.shape[1]), mapper)
+        if spread.origin().any() or not np.isfinite(spread.scatter):
+            first = rows.x[0].astype(np.float64)  # (d,)
+            spread = _moments(rows, first, mapper)
+            spread = _moments(rows, spread.mean, mapper)
+    return spread
 
 
-def _origin(spread: Spread) -> PerFeature:
-    """Return what to compute about: zero, where the rows are near it."""
-    mean, square = spread.mean, spread.scatter / spread.size
-    return 0 * mean if mean @ mean <= 64 * square else mean  # (d,)
+def _moments(rows: Rows, origin: PerFeature, mapper: Mapper) -> Spread:
+    """Return the rows' mean and scatter, from sums about an origin."""
+    size = max(_numbers() // len(origin), 64)
+
+    def one(part: Any) -> Any:
+        total = np.zeros(len(origin) + 2)  # (d + 2,)
+        for begin in range(0, len(part.x), size):
+            cut = slice(begin, begin + size)
+            x = np.asarray(part.x[cut], dtype=np.float64)  # (n, d)
+            x = x - origin if origin.any() else x  # (n, d)
+            if part.multiplicity is None:
+                times, squares = np.ones(len(x)), np.vdot(x, x)  # (n,)
+            else:
+                times = part.multiplicity[cut].astype(float)  # (n,)
+                squares = times @ np.vecdot(x, x)
+            total[:-2] += times @ x
+            total[-2:] += squares, times.sum()
+        return total
+
+    total: Any = sum(_quiet(mapper)(one, _parts(rows)))  # (d + 2,)
+    squares, count = float(total[-2]), float(total[-1])
+    shift = total[:-2] / count  # (d,)
+    scatter = squares - count * float(shift @ shift)
+    return Spread(count, origin + shift, scatter)
 
 
 # --- what the centres say of the rows
@@ -566,24 +591,29 @@ def _inertia(
     mapper: Mapper,
     labels: PerPoint | None = None,
 ) -> float:
-    """Return the inertia; write the labels, where there is a place."""
+    """Return the inertia, of rows whose labels may be known."""
     assign = one_pass.Model(numbers=_numbers()).assign(params)
+    n, size = len(rows.x), max(_numbers() // sum(params.means.shape), 64)
 
     def one(cut: slice) -> float:
-        total = 0.0
-        for place, side in _sides(rows.x[cut], cut.start, assign):
-            apart = params.means[side.labels]  # (n, d)
+        total, stop = 0.0, min(cut.stop, n)
+        for begin in range(cut.start, stop, size):
+            place = slice(begin, min(begin + size, stop))
+            if labels is None:
+                ((_, side),) = _sides(rows.x[place], begin, assign)
+                found = side.labels  # (n,)
+            else:
+                found = labels[place]  # (n,)
+            apart = params.means.take(found, axis=0)  # (n, d)
             np.subtract(rows.x[place], apart, out=apart)
             if rows.multiplicity is None:
                 total += float(np.vdot(apart, apart))
             else:
                 squares = np.vecdot(apart, apart)  # (n,)
                 total += float(rows.multiplicity[place] @ squares)
-            if labels is not None:
-                labels[place] = side.labels
         return total
 
-    return math.fsum(_quiet(mapper)(one, _cuts(len(rows.x))))
+    return math.fsum(_quiet(mapper)(one, _cuts(n)))
 
 
 def _best(runs: list[_Descent], rows: Rows, mapper: Mapper) -> _Descent:

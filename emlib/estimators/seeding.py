@@ -45,9 +45,12 @@ class Spread(NamedTuple):
 
 def _drawn(
     chances: Callable[[slice], PerPoint], n: int, shares: PerPoint
-) -> PerPoint:
+) -> Any:
     """Return the rows at some shares of the running sum of all chances."""
     cuts = even_slices(n, budget.BLOCK_ROWS, n)
+    if len(cuts) == 1:
+        sums = np.cumsum(chances(cuts[0]), dtype=np.float64)  # (n,)
+        return _past(sums, shares * sums[-1])
     each = [chances(cut).sum(dtype=np.float64) for cut in cuts]
     ends = np.cumsum(each)  # (blocks,)
     goals = shares * ends[-1]  # (trials,)
@@ -57,11 +60,17 @@ def _drawn(
         here = blocks == block  # (trials,)
         sums = np.cumsum(chances(cuts[block]), dtype=np.float64)  # (n,)
         before = ends[block - 1] if block else 0.0
-        rows = np.searchsorted(sums, goals[here] - before, "right")
-        # Rounding may lead past the last row that has a chance.
-        last = np.searchsorted(sums, sums[-1])
-        found[here] = cuts[block].start + rows.clip(max=last)
+        rows = _past(sums, goals[here] - before)
+        found[here] = cuts[block].start + rows
     return found
+
+
+def _past(sums: PerPoint, goals: Any) -> Any:
+    """Return the first rows whose running sums exceed some goals."""
+    rows = np.searchsorted(sums, goals, "right")  # (trials,)
+    # Rounding may lead past the last row that has a chance.
+    last = np.searchsorted(sums, sums[-1])
+    return np.minimum(rows, last)
 
 
 def random_rows(rows: Rows, k: int, state: Any) -> Centres:
@@ -104,15 +113,16 @@ def far_rows(
     while len(seeds) < k:
         best = int(left.argmin())
         missed.keep(x, best)
+        some = left[best] > 0
         if left[best] < missed.rough:
-            missed.be_exact(seeds)
-        chances = missed.chances if missed.values.any() else rows.times
+            some = missed.be_exact(seeds) > 0
         shares = state.random_sample(trials)
-        x = rows.x[_drawn(chances, n, shares)]  # (trials, d)
+        x = rows.x[
+            _drawn(missed.chances if some else rows.times, n, shares)
+        ]
         left = missed.after(x)  # (trials,)
-        best = int(left.argmin())
-        seeds = np.concatenate([seeds, x[best : best + 1]])
-    return seeds
+        seeds = np.concatenate([seeds, x[int(left.argmin())][None]])
+    return np.asarray(seeds)
 
 
 class _Missed:
@@ -141,7 +151,7 @@ class _Missed:
             self.norms = self._squares(self._centred(slice(None)))  # (n,)
         about = spread.mean - self.origin  # (d,)
         squares = spread.scatter + spread.size * float(about @ about)
-        self.rough = ROUGH * squares / self.unit
+        self.rough = ROUGH * squares / self.unit or np.inf
 
     def chances(self, cut: slice) -> PerPoint:
         """Return what some rows miss, as often as they count."""
@@ -149,13 +159,13 @@ class _Missed:
         times = self.rows.multiplicity
         return values if times is None else values * times[cut]
 
-    def after(self, seeds: Points) -> PerPoint:
+    def after(self, seeds: Points) -> Any:
         """Return what all rows would miss after each of some seeds."""
         few = self.held is not None
         if few and len(self.held) != len(seeds):
             self.held = np.empty((len(seeds), len(self.rows.x)))
 
-        def one(place: slice) -> PerPoint:
+        def one(place: slice) -> Any:
             out = self.held[:, place] if few else None
             left, norms = self._left(seeds, place, out)
             if self.rows.multiplicity is None:
@@ -178,13 +188,14 @@ class _Missed:
 
         self._map(one, 1)
 
-    def be_exact(self, seeds: Points) -> None:
-        """Take differences from now on, and for the seeds so far."""
-        self.exact, self.rough = True, 0.0
+    def be_exact(self, seeds: Points) -> float:
+        """Take differences from now on; return what all rows miss."""
+        self.exact, self.rough, left = True, 0.0, 0.0
         self.values[:] = np.inf
         for i in range(len(seeds)):
-            self.after(seeds[i : i + 1])
+            left = float(self.after(seeds[i : i + 1])[0])
             self.keep(seeds[i : i + 1], 0)
+        return left
 
     def _left(
         self, seeds: Points, place: slice, out: Any = None
@@ -230,6 +241,8 @@ class _Missed:
         """Call a function of pieces of the rows; return a sum a block."""
         n, d = self.rows.x.shape
         size = max(budget.CLUSTER_BYTES // 8 // (d + trials), 64)
+        if n <= min(size, budget.BLOCK_ROWS):
+            return [function(slice(0, n))]
 
         def one(cut: slice) -> Any:
             stop = min(cut.stop, n)

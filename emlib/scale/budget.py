@@ -16,6 +16,7 @@ __all__ = [
     "EXACT_SEED_ROWS",
     "FEATURE_BYTES",
     "GAUSSIAN_BLOCK_ROWS",
+    "MARGIN_ROWS",
     "MAX_BLOCKS",
     "MAX_DISTINCT_ROWS",
     "PRODUCT_SIZE",
@@ -40,4 +41,5 @@ COLUMN_MAJOR_BYTES = 8_000_000  # of rows that are turned column by column
 MAX_DISTINCT_ROWS = 65_536  # up to which equal rows are counted once
 SAMPLE_ROWS = 65_536  # that a start is drawn from
 SAMPLE_BYTES = 2_400_000  # that these hold together, if they are wide
-EXACT_SEED_ROWS = 65_536  # whose distances to seeds are kept in float64
+EXACT_SEED_ROWS = 131_072  # whose distances to seeds are kept in float64
+MARGIN_ROWS = 1_048_576  # whose margins k-means keeps from turn to turn

@@ -40,6 +40,7 @@ def small(monkeypatch, size=7, parts=5, few=0, numbers=64):
     monkeypatch.setattr(budget, "BLOCK_ROWS", size)
     monkeypatch.setattr(budget, "MAX_BLOCKS", parts)
     monkeypatch.setattr(budget, "EXACT_SEED_ROWS", few)
+    monkeypatch.setattr(budget, "MARGIN_ROWS", few)
     monkeypatch.setattr(budget, "CLUSTER_BYTES", 4 * numbers)
 
 
