@@ -21,6 +21,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from emlib import starts
+from emlib.estimators.bounded_rows import BoundedRows
 from emlib.estimators.checks import (
     Rule,
     check_enough,
@@ -46,7 +47,6 @@ from emlib.estimators.seeding import Spread, far_rows, random_rows
 from emlib.loop import Step, em, next_turn
 from emlib.models import kmeans
 from emlib.one_pass import kmeans as one_pass
-from emlib.one_pass.bounded_kmeans import BoundedRows
 from emlib.scale import (
     Rows,
     budget,
@@ -542,19 +542,22 @@ def _moments(rows: Rows, origin: PerFeature, mapper: Mapper) -> Spread:
             x = np.asarray(part.x[cut], dtype=np.float64)  # (n, d)
             x = x - origin if origin.any() else x  # (n, d)
             if part.multiplicity is None:
-                times, squares = np.ones(len(x)), np.vdot(x, x)  # (n,)
+                times = np.ones(len(x))  # (n,)
+                squares = np.einsum("ij,ij->", x, x)
             else:
                 times = part.multiplicity[cut].astype(float)  # (n,)
                 squares = times @ np.vecdot(x, x)
-            total[:-2] += times @ x
+            total[:-2] += np.einsum("i,ij->j", times, x)
             total[-2:] += squares, times.sum()
         return total
 
     total: Any = sum(_quiet(mapper)(one, _parts(rows)))  # (d + 2,)
     squares, count = float(total[-2]), float(total[-1])
     shift = total[:-2] / count  # (d,)
-    scatter = squares - count * float(shift @ shift)
-    return Spread(count, origin + shift, scatter)
+    mean, lost = origin + shift, count * float(shift @ shift)  # (d,)
+    if np.isinf(lost):  # about the mean; NaN where there is none
+        lost = 0.0 * float(mean.max())
+    return Spread(count, mean, squares - lost)
 
 
 # --- what the centres say of the rows
@@ -607,7 +610,7 @@ def _inertia(
             apart = params.means.take(found, axis=0)  # (n, d)
             np.subtract(rows.x[place], apart, out=apart)
             if rows.multiplicity is None:
-                total += float(np.vdot(apart, apart))
+                total += float(np.einsum("ij,ij->", apart, apart))
             else:
                 squares = np.vecdot(apart, apart)  # (n,)
                 total += float(rows.multiplicity[place] @ squares)

@@ -232,7 +232,7 @@ class _Missed:
 
     def _squares(self, x: Points) -> PerPoint:
         """Return squared lengths, in units of the mean square."""
-        squares: PerPoint = np.einsum("nd,nd->n", x, x) / self.unit  # (n,)
+        squares: PerPoint = np.einsum("ij,ij->i", x, x) / self.unit  # (n,)
         return squares
 
     def _map(

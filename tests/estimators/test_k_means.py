@@ -306,6 +306,36 @@ def test_threads_change_no_bit(far, monkeypatch):
     assert one.history_ == other.history_
 
 
+@pytest.mark.parametrize("k", [1, 4, 40])
+def test_threads_of_matrix_products_change_no_bit(k):
+    x, found = cloud(n=12_000, d=7), []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(KMeans(k, random_state=0).fit(x))
+    one, other = found
+    same(one, other, rtol=0)
+    assert one.history_ == other.history_
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_seeds_by_products_are_seeds_by_differences(
+    seed, apart, monkeypatch
+):
+    x = cloud(seed, 400)
+    if apart:  # two groups, tight beside the way between them
+        x[::2] += 1e7
+    size, mean = float(len(x)), x.mean(axis=0)
+    spread = seeding.Spread(size, mean, float(((x - mean) ** 2).sum()))
+    found = []
+    for rough in (seeding.ROUGH, np.inf):
+        monkeypatch.setattr(seeding, "ROUGH", rough)
+        state, labels = np.random.RandomState(seed), np.empty(400, "i4")
+        rows = Rows(x)
+        found.append(seeding.far_rows(rows, 12, state, spread, labels, map))
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_shift_of_a_hundred_million_deviations_changes_nothing(seed):
     x = cloud(seed, 300)

@@ -207,7 +207,7 @@ class BoundedRows:
     def _assign(self, place: Any, turn: _Turn) -> _Seen:
         """Find some rows' nearest centres, whatever was before."""
         rows, d = self._centred(place), len(self.origin)  # (n, d)
-        norms = np.einsum("nd,nd->n", rows, rows)  # (n,)
+        norms = np.einsum("ij,ij->i", rows, rows)  # (n,)
         reach = math.sqrt(norms.max())
         lengths = np.sqrt(turn.squares)  # (k, 1)
         slack = ROUNDING * (d + 4) * lengths * (lengths + reach)  # (k, 1)

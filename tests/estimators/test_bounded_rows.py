@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from emlib import kmeans
+from emlib.estimators import bounded_rows
+from emlib.estimators.bounded_rows import BoundedRows
 from emlib.loop import Labels
-from emlib.one_pass import bounded_kmeans
-from emlib.one_pass.bounded_kmeans import BoundedRows
 from emlib.scale import Rows, budget, even_slices
 
 SEEDS = range(4)
@@ -39,7 +39,7 @@ def bounded(x, times=None, blocks=1, origin=None):
 
 def ways(monkeypatch, way):
     """Choose how sides are found: by all products, or by margins."""
-    monkeypatch.setattr(bounded_kmeans, "FEW", 1e9 if way == "all" else 0)
+    monkeypatch.setattr(bounded_rows, "FEW", 1e9 if way == "all" else 0)
     few = 0 if way == "forgetful" else budget.MARGIN_ROWS
     monkeypatch.setattr(budget, "MARGIN_ROWS", few)
     if way == "pieces":
