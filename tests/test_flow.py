@@ -48,6 +48,7 @@ ORDER = [
     "estimators.mixture",
     "estimators.online",
     "estimators.coins",
+    "estimators.spread",
     "estimators.seeding",
     "estimators.bounded_rows",
     "estimators.empty_clusters",

@@ -43,7 +43,8 @@ from emlib.estimators.kmeans_checks import (
     check_spread,
 )
 from emlib.estimators.mixture import Estimator
-from emlib.estimators.seeding import Spread, far_rows, random_rows
+from emlib.estimators.seeding import far_rows, random_rows
+from emlib.estimators.spread import Spread, quiet, spread_of
 from emlib.loop import Step, em, next_turn
 from emlib.models import kmeans
 from emlib.one_pass import kmeans as one_pass
@@ -54,7 +55,7 @@ from emlib.scale import (
     one_blas_thread,
     thread_map,
 )
-from emlib.shapes import Centres, PerFeature, PerPoint, Points, Table
+from emlib.shapes import Centres, PerPoint, Points, Table
 
 __all__ = ["KMeans"]
 
@@ -220,7 +221,7 @@ class KMeans(
         check_enough("n_clusters", int(self.n_clusters), n)
         labels = np.empty(len(X), dtype=np.int32)  # (n,)
         with thread_map(len(_parts(rows))) as mapper:
-            spread = _spread(rows, mapper)
+            spread = spread_of(rows, mapper)
             check_spread(spread, rows)
             unit = math.sqrt(spread.scatter / spread.size) or 1.0
             cuts = _cuts(len(X))
@@ -507,59 +508,6 @@ def _numbers() -> int:
     return budget.CLUSTER_BYTES // 8
 
 
-def _quiet(mapper: Mapper) -> Mapper:
-    """Return the mapper; overflow is then found by what it leaves."""
-
-    def quietly(function: Callable[..., Any], parts: Any) -> Iterable[Any]:
-        def one(part: Any) -> Any:
-            with np.errstate(over="ignore", invalid="ignore"):
-                return function(part)
-
-        return mapper(one, parts)
-
-    return quietly
-
-
-def _spread(rows: Rows, mapper: Mapper) -> Spread:
-    """Return where the rows are: far from zero, more than one look says."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        spread = _moments(rows, np.zeros(rows.x.shape[1]), mapper)
-        if spread.origin().any() or not np.isfinite(spread.scatter):
-            first = rows.x[0].astype(np.float64)  # (d,)
-            spread = _moments(rows, first, mapper)
-            spread = _moments(rows, spread.mean, mapper)
-    return spread
-
-
-def _moments(rows: Rows, origin: PerFeature, mapper: Mapper) -> Spread:
-    """Return the rows' mean and scatter, from sums about an origin."""
-    size = max(_numbers() // len(origin), 64)
-
-    def one(part: Any) -> Any:
-        total = np.zeros(len(origin) + 2)  # (d + 2,)
-        for begin in range(0, len(part.x), size):
-            cut = slice(begin, begin + size)
-            x = np.asarray(part.x[cut], dtype=np.float64)  # (n, d)
-            x = x - origin if origin.any() else x  # (n, d)
-            if part.multiplicity is None:
-                times = np.ones(len(x))  # (n,)
-                squares = np.einsum("ij,ij->", x, x)
-            else:
-                times = part.multiplicity[cut].astype(float)  # (n,)
-                squares = times @ np.vecdot(x, x)
-            total[:-2] += np.einsum("i,ij->j", times, x)
-            total[-2:] += squares, times.sum()
-        return total
-
-    total: Any = sum(_quiet(mapper)(one, _parts(rows)))  # (d + 2,)
-    squares, count = float(total[-2]), float(total[-1])
-    shift = total[:-2] / count  # (d,)
-    mean, lost = origin + shift, count * float(shift @ shift)  # (d,)
-    if np.isinf(lost):  # about the mean; NaN where there is none
-        lost = 0.0 * float(mean.max())
-    return Spread(count, mean, squares - lost)
-
-
 # --- what the centres say of the rows
 
 
@@ -585,7 +533,7 @@ def _label(
         for place, side in _sides(rows.x[cut], cut.start, assign):
             labels[place] = side.labels
 
-    list(_quiet(mapper)(one, _cuts(len(rows.x))))
+    list(quiet(mapper)(one, _cuts(len(rows.x))))
 
 
 def _inertia(
@@ -616,7 +564,7 @@ def _inertia(
                 total += float(rows.multiplicity[place] @ squares)
         return total
 
-    return math.fsum(_quiet(mapper)(one, _cuts(n)))
+    return math.fsum(quiet(mapper)(one, _cuts(n)))
 
 
 def _best(runs: list[_Descent], rows: Rows, mapper: Mapper) -> _Descent:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from emlib.estimators.checks import reject_row
-from emlib.estimators.seeding import Spread
+from emlib.estimators.spread import Spread
 from emlib.one_pass import kmeans as one_pass
 from emlib.scale import Rows, budget, even_slices
 from emlib.shapes import Centres

@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from emlib import starts
+from emlib.estimators.spread import Spread
 from emlib.scale import Rows, budget, even_slices
-from emlib.shapes import Centres, PerFeature, PerPoint, Points
+from emlib.shapes import Centres, PerPoint, Points
 
-__all__ = ["Spread", "far_rows", "random_rows"]
+__all__ = ["far_rows", "random_rows"]
 
 Mapper = Callable[..., Iterable[Any]]
 
 # Where rows miss less of their squares about the origin than this share,
 # the rounding of a product of matrices begins to count.
 ROUGH = 1e-6
-
-
-class Spread(NamedTuple):
-    """Where the rows are, and how far apart.
-
-    Attributes
-    ----------
-    size : float
-        sum_n c_n, how many there are.
-    mean : array of shape (d,)
-        Their mean.
-    scatter : float
-        sum_n c_n |x_n - mean|^2.
-    """
-
-    size: float
-    mean: PerFeature
-    scatter: float
-
-    def origin(self) -> PerFeature:
-        """Return what to compute about: zero, where the rows are near."""
-        mean, square = self.mean, self.scatter / self.size
-        return 0 * mean if mean @ mean <= 64 * square else mean  # (d,)
 
 
 def _drawn(
