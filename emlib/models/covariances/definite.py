@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.linalg import lapack
 
 from emlib.shapes import (
     Covariances,
@@ -75,7 +76,7 @@ def inverse_cholesky(
     ----------
     Higham (2002), Accuracy and stability of numerical algorithms, 10.
     """
-    inverse = np.linalg.inv(_cholesky(covariances))
+    inverse = _inverse(_cholesky(covariances))
     sizes = inverse.diagonal(0, -2, -1)  # (k, d)
     widths = covariances.diagonal(0, -2, -1)  # (k, d)
     # A factor of a singular matrix exists, by the grace of rounding.
@@ -104,6 +105,19 @@ def _cholesky(covariances: Covariances) -> Covariances:
             except np.linalg.LinAlgError:
                 raise Collapse(component) from None
         raise
+
+
+def _inverse(roots: Covariances) -> Covariances:
+    """Return the inverses of lower triangular matrices."""
+    d = roots.shape[-1]
+    if d < 32:  # one call is sooner than a third of the work
+        return np.linalg.inv(roots)
+    inverse = np.empty_like(roots)  # (k, d, d)
+    for root, into in zip(
+        roots.reshape(-1, d, d), inverse.reshape(-1, d, d), strict=True
+    ):
+        into[:] = lapack.dtrtri(root.T)[0].T
+    return inverse
 
 
 def is_definite(matrix: Any, d: int) -> bool:
