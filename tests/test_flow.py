@@ -36,6 +36,7 @@ ORDER = [
     "one_pass.coins",
     "one_pass.kmeans",
     "one_pass.gaussian_family",
+    "one_pass.whitened",
     "one_pass.gaussians",
     "laws",
     "datasets.tables",

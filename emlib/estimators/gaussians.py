@@ -588,7 +588,8 @@ class GaussianMixture(Mixture):
         unit = scale_of_params(params)
         around, shift = unit.apply(params), unit.log_jacobian()
         turn = one_pass.Model(kind).one_pass(around)
-        for x, times in rows.present().blocks(budget.GAUSSIAN_BLOCK_ROWS):
+        size = min(budget.GAUSSIAN_BLOCK_ROWS, turn.size)
+        for x, times in rows.present().blocks(size):
             if has_holes(x):
                 model, z = FillingHoles(kind), Standardised(x, unit)
                 found: Any = model.e_step(z, around)

@@ -6,6 +6,14 @@ from emlib.one_pass import (
     gaussian_family,
     gaussians,
     kmeans,
+    whitened,
 )
 
-__all__ = ["coins", "families", "gaussian_family", "gaussians", "kmeans"]
+__all__ = [
+    "coins",
+    "families",
+    "gaussian_family",
+    "gaussians",
+    "kmeans",
+    "whitened",
+]

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from emlib.bound import Posterior
 from emlib.loop import lazy_property
 from emlib.models.covariances import Params
 from emlib.one_pass.families import LOG_ZERO
-from emlib.scale.standardise import Standardised
+from emlib.scale.standardise import Standardised, Standardiser
 from emlib.shapes import (
     Centres,
     Covariances,
@@ -30,6 +31,7 @@ __all__ = [
     "Statistics",
     "cancellation",
     "error_magnification",
+    "far_posterior",
     "natural_parameters",
     "precisions",
     "sufficient_statistics",
@@ -419,3 +421,51 @@ def cancellation(statistics: Statistics) -> PerComponent:
         ratios = np.where(raw > 0, raw / np.maximum(left, 0), 1)
     worst: PerComponent = ratios.max(axis=1)  # (k,), or (1,) where tied
     return worst
+
+
+def far_posterior(x: Any, params: Params, inverse: Precisions) -> Posterior:
+    """Return the posterior of points whose squares overflow.
+
+    The nearest component, in its own unit, takes all; where the squares
+    are equal, the linear term decides.
+
+    Parameters
+    ----------
+    x : array of shape (n, d)
+        Points, or `Standardised` ones.
+    params : Full, Tied, Diag or Spherical
+        Weights, means and covariances.
+    inverse : Precisions
+        What `precisions` makes of them.
+
+    Returns
+    -------
+    Posterior
+        Named tuple `(resp (n, k), log_evidence (n,))`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from emlib.models.gaussians import Spherical
+    >>> ends = np.array([[0.0], [1.0]])
+    >>> two = Spherical(np.ones(2) / 2, ends, np.ones(2))
+    >>> far_posterior(np.array([[1e200]]), two, precisions(two)).resp
+    array([[0., 1.]])
+    """
+    kind: Any = type(params)
+    if not isinstance(x, Standardised):
+        zero = np.zeros(x.shape[1])  # (d,)
+        x = Standardised(x, Standardiser(zero, zero + 1))
+    (size, way), means = x.directions(), params.means
+    lengths = np.empty((len(x), len(means)))  # (n, k)
+    for i in range(len(means)):
+        white = kind.whiten(inverse.roots, i, way)  # (d, n)
+        lengths[:, i] = (white**2).sum(axis=0)
+    least = lengths.min(axis=1, keepdims=True)  # (n, 1)
+    slopes = way.T @ kind.times(inverse.values, means).T  # (n, k)
+    slopes = np.where(lengths == least, slopes, -np.inf)  # (n, k)
+    best = slopes == slopes.max(axis=1, keepdims=True)  # (n, k)
+    resp = np.where(best, params.weights + 1e-300, 0.0)  # (n, k)
+    with np.errstate(over="ignore"):
+        evidence = -0.5 * size * (size * least[:, 0])  # (n,)
+    return Posterior(resp / resp.sum(axis=1, keepdims=True), evidence)

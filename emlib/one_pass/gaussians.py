@@ -28,16 +28,17 @@ from emlib.one_pass.gaussian_family import (
     aligned,
     cancellation,
     error_magnification,
+    far_posterior,
     natural_parameters,
     precisions,
     sufficient_statistics,
 )
+from emlib.one_pass.whitened import Whitened, whitened
 from emlib.scale.budget import (
     CORE_BYTES,
     FEATURE_BYTES,
     PRODUCT_SIZE,
 )
-from emlib.scale.standardise import Standardised, Standardiser
 from emlib.shapes import (
     Centres,
     Features,
@@ -204,25 +205,8 @@ class _OnePass:
         return Posterior(resp, log_evidence)
 
     def far(self, x: Any) -> Posterior:
-        """Return the posterior of points whose squares overflow.
-
-        Where the squares are equal, the linear term decides.
-        """
-        if not isinstance(x, Standardised):
-            zero = np.zeros(x.shape[1])  # (d,)
-            x = Standardised(x, Standardiser(zero, zero + 1))
-        (size, way), means = x.directions(), self.params.means
-        lengths = np.empty((len(x), len(means)))  # (n, k)
-        for i in range(len(means)):
-            lengths[:, i] = self.lengths(way, i)
-        least = lengths.min(axis=1, keepdims=True)  # (n, 1)
-        slopes = way.T @ self.kind.times(self.precisions.values, means).T
-        slopes = np.where(lengths == least, slopes, -np.inf)  # (n, k)
-        best = slopes == slopes.max(axis=1, keepdims=True)  # (n, k)
-        resp = np.where(best, self.params.weights + 1e-300, 0.0)  # (n, k)
-        with np.errstate(over="ignore"):
-            evidence = -0.5 * size * (size * least[:, 0])  # (n,)
-        return Posterior(resp / resp.sum(axis=1, keepdims=True), evidence)
+        """Return the posterior of points whose squares overflow."""
+        return far_posterior(x, self.params, self.precisions)
 
     def __call__(
         self, x: Any, multiplicity: PerPoint | None = None
@@ -397,9 +381,9 @@ class Model(gaussians.Model):
         """
         return self.one_pass(params)(x, multiplicity)
 
-    def one_pass(self, params: Params) -> _OnePass:
+    def one_pass(self, params: Params) -> _OnePass | Whitened:
         """Return one turn's E-step and sums, for any block of points."""
-        return _OnePass(self, params)
+        return whitened(self, params) or _OnePass(self, params)
 
     def sweep(
         self,

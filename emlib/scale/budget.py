@@ -24,6 +24,8 @@ __all__ = [
     "SAMPLE_ROWS",
     "STATISTICS_BYTES",
     "THREAD_FEATURE_BYTES",
+    "WHITENED_BYTES",
+    "WHITENED_ROWS",
 ]
 
 BLOCK_ROWS = 16_384  # in a block, at least
@@ -43,3 +45,5 @@ SAMPLE_ROWS = 65_536  # that a start is drawn from
 SAMPLE_BYTES = 2_400_000  # that these hold together, if they are wide
 EXACT_SEED_ROWS = 131_072  # whose distances to seeds are kept in float64
 MARGIN_ROWS = 1_048_576  # whose margins k-means keeps from turn to turn
+WHITENED_BYTES = 4_000_000  # of a thread's rows of many columns
+WHITENED_ROWS = 512  # of these that are centred at a time
