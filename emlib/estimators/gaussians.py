@@ -411,7 +411,8 @@ class GaussianMixture(Mixture):
         k, d = int(self.n_components), rows.x.shape[1]
         waiting = budget.STATISTICS_BYTES // (8 * k * d**2)
         most = min(budget.MAX_BLOCKS, max(waiting, 4))
-        return rows.even_blocks(budget.GAUSSIAN_BLOCK_ROWS, most)
+        few = budget.WIDE_BLOCK_BYTES // (8 * d)
+        return rows.even_blocks(min(few, budget.GAUSSIAN_BLOCK_ROWS), most)
 
     def _task(
         self, given: Rows, rows: Rows, blocks: list[Block]

@@ -99,10 +99,12 @@ class _OnePass:
         """
         _, means, shapes = self.params
         values, d = self.precisions.values, means.shape[1]
-        precision, spread = np.vdot(values, values), np.vdot(shapes, shapes)
-        reach = np.vdot(means, means) + 9 * d * spread**0.5
-        size = 2 * d * precision**0.5 * reach
-        return bool(size < _limit(self.dtype))
+        # Floats, since those of Python overflow without a warning.
+        precision, spread, square = (
+            float(np.vdot(part, part)) for part in (values, shapes, means)
+        )
+        reach = square + 9 * d * spread**0.5
+        return 2 * d * precision**0.5 * reach < _limit(self.dtype)
 
     def centre(self, about: Centres | None) -> None:
         """Choose the components that are centred before they are squared.

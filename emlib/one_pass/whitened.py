@@ -28,7 +28,7 @@ from emlib.one_pass.gaussian_family import (
 )
 from emlib.scale.budget import WHITENED_BYTES, WHITENED_ROWS
 from emlib.scale.standardise import Standardised
-from emlib.scale.threads import thread_map
+from emlib.scale.threads import one_blas_thread
 from emlib.shapes import Features, Matrix, PerComponent, PerPoint, Points
 
 __all__ = [
@@ -295,7 +295,7 @@ class Whitened:
         self.params, self.kind = params, type(params)
         self.dtype = np.dtype(model.dtype)
         k, d = params.means.shape
-        with thread_map(2):  # one thread a product: the same bits
+        with one_blas_thread():  # the same bits everywhere
             self.roots, self.log_dets = self.kind.inverse_roots(
                 params.covariances, d
             )
@@ -311,7 +311,7 @@ class Whitened:
             self.origin = np.where(asked, model.about, params.means)
         row = self.dtype.itemsize * d + 16 * k
         self.size = max(WHITENED_BYTES // row, 64)
-        with thread_map(2):
+        with one_blas_thread():
             self.prepare()
 
     def prepare(self) -> None:
@@ -440,7 +440,7 @@ class Whitened:
         self, x: Any, multiplicity: PerPoint | None = None
     ) -> tuple[Statistics, float]:
         """Return the statistics and the bound of a block of points."""
-        with thread_map(2):
+        with one_blas_thread():
             return self.summed(x, multiplicity)
 
     def summed(
@@ -466,7 +466,7 @@ class Whitened:
         As in the other form: where float64 cannot hold a squared distance,
         the nearest component, in its own unit, takes all.
         """
-        with thread_map(2):
+        with one_blas_thread():
             return self.answers(x)
 
     def answers(self, x: Any) -> Posterior:

@@ -26,6 +26,7 @@ __all__ = [
     "THREAD_FEATURE_BYTES",
     "WHITENED_BYTES",
     "WHITENED_ROWS",
+    "WIDE_BLOCK_BYTES",
 ]
 
 BLOCK_ROWS = 16_384  # in a block, at least
@@ -45,5 +46,6 @@ SAMPLE_ROWS = 65_536  # that a start is drawn from
 SAMPLE_BYTES = 2_400_000  # that these hold together, if they are wide
 EXACT_SEED_ROWS = 131_072  # whose distances to seeds are kept in float64
 MARGIN_ROWS = 1_048_576  # whose margins k-means keeps from turn to turn
+WIDE_BLOCK_BYTES = 4_000_000  # of a block of rows, where they are wide
 WHITENED_BYTES = 4_000_000  # of a thread's rows of many columns
 WHITENED_ROWS = 512  # of these that are centred at a time
