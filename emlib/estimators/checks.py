@@ -15,11 +15,14 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import validate_data
 
 __all__ = [
     "SQUAREM",
     "Rule",
     "as_floats",
+    "as_points",
     "check_enough",
     "check_options",
     "check_weights",
@@ -124,6 +127,66 @@ def as_floats(name: str, rule: str, received: Any) -> Any:
             array = given.astype(np.float64)
     require(array is not None, name, rule, received)
     return array
+
+
+def _all_finite(x: Any) -> bool:
+    """Say whether one look at some numbers finds each of them finite.
+
+    Numbers so large that their sum is not finite need another look.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(x.sum()))
+
+
+def _is_plain(x: Any, least: int) -> bool:
+    """Say whether x is an array of finite points, at least so many.
+
+    Of it scikit-learn's checks, which take longer than the answer for a
+    row, would say nothing.
+    """
+    return (
+        type(x) is np.ndarray
+        and x.ndim == 2
+        and x.dtype in (np.float64, np.float32)
+        and len(x) >= least
+        and x.shape[1] > 0
+        and _all_finite(x)
+    )
+
+
+def as_points(estimator: Any, X: Any, reset: bool, holes: bool) -> Any:
+    """Return X as an array of points, (n, d), or raise.
+
+    A NaN is an error, unless it stands for a hole; `reset` is for a fit.
+    """
+    least = 2 if reset else 1
+    if _is_plain(X, least) and not hasattr(estimator, "feature_names_in_"):
+        if reset:
+            estimator.n_features_in_ = X.shape[1]
+        if X.shape[1] == estimator.n_features_in_:
+            return X
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype=[np.float64, np.float32],
+        ensure_min_samples=least,
+        ensure_all_finite=False,
+    )
+    if _all_finite(X):
+        return X
+    assert_all_finite(X, allow_nan=True, input_name="X")
+    empty = np.isnan(X)  # (n, d)
+    if not holes:
+        rule = "X must be free of NaN"
+        remedy = 'Drop such rows, or set missing="em".'
+        reject_row(X, empty.any(axis=1), 0, rule, remedy)
+    if reset and empty.all(axis=0).any():
+        raise ValueError(
+            "X must have some value in every column; column "
+            f"{int(empty.all(axis=0).argmax())} has none. Drop the column."
+        )
+    return X
 
 
 def restore_on_failure(method: Method) -> Method:

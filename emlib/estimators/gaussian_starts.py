@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from math import log
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csc_array
 
 from emlib import starts
 from emlib.estimators.checks import as_floats, reject_row, require
-from emlib.estimators.kmeans import KMeans
+from emlib.estimators.collapse import InOnePass
 from emlib.loop import Block, Labels
 from emlib.models.covariances import COVARIANCES, Collapse
+from emlib.one_pass.gaussian_family import Statistics
 from emlib.one_pass.gaussian_family import precisions as precisions_of
-from emlib.scale import Rows, Standardiser, budget
-from emlib.shapes import Centres, Points, Table
+from emlib.scale import Rows, Standardiser, budget, even_slices
+from emlib.shapes import Centres, PerPoint, Points, Table
 
 __all__ = [
     "STARTS",
@@ -26,14 +28,8 @@ __all__ = [
 STARTS = ("kmeans", "k-means++", "random", "random_from_data")
 
 
-class _QuietKMeans(KMeans):
-    """k-means for a start, which need not converge.
-
-    It does not change the filters of warnings: all threads share them.
-    """
-
-    def _warn(self) -> None:
-        """Say nothing."""
+JOINT_NUMBERS = 32_768  # of points with centres: they stay in the cache
+KMEANS_TURNS = 10
 
 
 # --- what the user gave
@@ -128,21 +124,84 @@ def _isotropic(x: Points, unit: Standardiser) -> Points:
     return even
 
 
+def _seeds(
+    z: Points, k: int, rng: np.random.Generator, times: Any = None
+) -> Centres:
+    """Return k of the points, as `starts.seeds` draws them, but sooner.
+
+    Squared distances are by products: all points are near the origin.
+    """
+    columns, squares = np.ascontiguousarray(z.T), np.vecdot(z, z)  # (n,)
+    weights = np.ones(len(z)) if times is None else times  # (n,)
+    draws = rng.random((k, 2 + int(log(k))))  # (k, tries)
+    chances, apart, seeds = weights, np.inf, np.empty(k, dtype=int)
+    for i, shares in enumerate(draws):
+        sums = chances.cumsum()  # (n,)
+        drawn = sums.searchsorted(shares * sums[-1], side="right")
+        drawn = np.minimum(drawn, len(z) - 1)  # (tries,)
+        far = (-2 * z[drawn]) @ columns  # (tries, n)
+        far += squares
+        far += squares[drawn, None]
+        np.clip(far, 0, apart, out=far)
+        best = (far @ weights).argmin()
+        seeds[i], apart = drawn[best], far[best]  # (n,)
+        chances = apart if times is None else apart * times  # (n,)
+        if not chances.any():
+            chances = weights
+    return z[seeds]
+
+
+def _nearest(z: Points, centres: Centres) -> PerPoint:
+    """Return each point's nearest centre, (n,); ties go to the lowest."""
+    k, labels = len(centres), np.empty(len(z), dtype=np.int32)  # (n,)
+    ways, level = centres.T, 0.5 * np.vecdot(centres, centres)  # (k,)
+    for cut in even_slices(len(z), max(JOINT_NUMBERS // k, 64), len(z)):
+        joint = z[cut] @ ways  # (n, k)
+        joint -= level
+        joint.argmax(axis=1, out=labels[cut])
+    return labels
+
+
+def _sides(labels: PerPoint, k: int) -> Any:
+    """Return responsibilities, (k, n), of which one a column is 1."""
+    n = len(labels)
+    if n * k <= JOINT_NUMBERS:
+        return np.eye(k).take(labels, axis=0).T
+    each = np.arange(n + 1, dtype=np.int32)  # (n + 1,)
+    return csc_array((np.ones(n), labels, each), (k, n))
+
+
+def _clusters(z: Points, centres: Centres, times: Any = None) -> Centres:
+    """Return where a few turns of k-means take the centres.
+
+    They need not end there: EM goes on.
+    """
+    k, last = len(centres), np.empty(0)
+    counted = z if times is None else z * times[:, None]  # (n, d)
+    for _ in range(KMEANS_TURNS):
+        labels = _nearest(z, centres)  # (n,)
+        if np.array_equal(labels, last):
+            break
+        counts = np.bincount(labels, times, k)[:, None]  # (k, 1)
+        sums = _sides(labels, k) @ counted  # (k, d)
+        held = np.where(counts > 0, counts, 1)  # (k, 1)
+        centres = np.where(counts > 0, sums / held, centres)  # (k, d)
+        last = labels
+    return centres
+
+
 def _centres(
     rows: Rows, unit: Standardiser, k: int, how: str, rng: Any
 ) -> Centres:
     """Return where a drawn start has its centres, in one unit for all."""
     wide = budget.SAMPLE_BYTES // (8 * rows.x.shape[1])
-    some = rows.some(min(budget.SAMPLE_ROWS, max(wide, 64 * k)), rng)
+    some = rows.some(max(min(budget.START_ROWS, wide), 64 * k), rng)
     z, times = np.nan_to_num(_isotropic(some.x, unit)), some.multiplicity
+    z = np.ascontiguousarray(z)  # (n, d)
     if how == "random_from_data":
         return starts.picks(z, k, rng, times)
-    if how == "k-means++":
-        return starts.seeds(z, k, rng, times)
-    seed = int(rng.integers(2**31))
-    clusters = _QuietKMeans(k, n_init=1, random_state=seed)
-    centres: Centres = clusters.fit(z, None, times).cluster_centers_
-    return centres
+    seeds = _seeds(z, k, rng, times)
+    return seeds if how == "k-means++" else _clusters(z, seeds, times)
 
 
 def _pieces(rows: Rows, kind: Any) -> list[Block]:
@@ -152,16 +211,48 @@ def _pieces(rows: Rows, kind: Any) -> list[Block]:
     return rows.blocks(max(budget.COPY_BYTES // (8 * numbers), 64))
 
 
-def _responsibilities(
-    blocks: list[Block], centres: Any, k: int, unit: Standardiser, rng: Any
-) -> Iterator[Table]:
-    """Yield a drawn start's responsibilities, block by block."""
-    for x, _ in blocks:
-        if centres is None:
-            yield starts.random(len(x), k, rng)
-        else:
-            z = np.nan_to_num(_isotropic(x, unit))  # (n, d)
-            yield starts.spread(z, centres)
+def _with_table(
+    rows: Rows, unit: Standardiser, model: Any, table: Any
+) -> Any:
+    """Return the statistics of the rows by some responsibilities.
+
+    `table` returns those of so many rows from one on.
+    """
+
+    def filled(x: Points) -> Points:
+        return unit.rows(np.where(np.isnan(x), unit.origin, x))  # (n, d)
+
+    kind, begin = COVARIANCES[model.covariance_type], 0
+    total: Any = 0
+    for x, times in _pieces(rows, kind):
+        resp = Labels(table(begin, x))
+        total = total + model.summarise(filled(x), resp, times)
+        begin += len(x)
+    return total
+
+
+def _by_sides(
+    rows: Rows, unit: Standardiser, kind: Any, centres: Centres
+) -> Any:
+    """Return the statistics of rows that go to their nearest centres."""
+    ratio, k = unit.scale / unit.scale.max(), len(centres)
+    size = max(budget.SAMPLE_BYTES // (8 * rows.x.shape[1]), 64)
+    total: Any = 0
+    for x, times in rows.blocks(min(size, budget.START_ROWS)):
+        z = np.ascontiguousarray(unit.rows(x))  # (n, d)
+        labels = _nearest(z * ratio, centres)  # (n,)
+        counts = np.bincount(labels, times, k).astype(float)  # (k,)
+        held = np.where(counts > 0, counts, 1)[:, None]  # (k, 1)
+        sides = _sides(labels, k)  # (k, n)
+        counted = z if times is None else z * times[:, None]  # (n, d)
+        means = sides @ counted / held  # (k, d)
+        z -= means[labels]
+        if times is not None:
+            z *= np.sqrt(times)[:, None]
+        second = kind.scatters(z, labels, sides)
+        none = np.zeros_like(means)  # (k, d)
+        total = total + Statistics(kind, counts, means, none, second)
+    return total
 
 
 def params_of_labels(
@@ -176,30 +267,26 @@ def params_of_labels(
 
     Holes are filled with their columns' means.
     """
-    kind = COVARIANCES[model.covariance_type]
-    blocks = _pieces(rows, kind)
-    if isinstance(how, str):
-        centres = (
-            None if how == "random" else _centres(rows, unit, k, how, rng)
-        )
-        tables = _responsibilities(blocks, centres, k, unit, rng)
+    centres = None
+    if isinstance(how, str) and how != "random":
+        centres = _centres(rows, unit, k, how, rng)  # (k, d)
+
+    def table(begin: int, x: Points) -> Any:
+        if not isinstance(how, str):
+            return how[begin : begin + len(x)]
+        if centres is None:
+            return starts.random(len(x), k, rng)
+        z = np.nan_to_num(_isotropic(x, unit))  # (n, d)
+        return np.eye(k)[_nearest(z, centres)]  # (n, k)
+
+    if centres is not None and isinstance(model, InOnePass):
+        kind = COVARIANCES[model.covariance_type]
+        total = _by_sides(rows, unit, kind, centres)
     else:
-        ends = np.cumsum([len(x) for x, _ in blocks])[:-1]
-        tables = iter(np.split(how, ends))
-
-    def filled(x: Points) -> Points:
-        return unit.rows(np.where(np.isnan(x), unit.origin, x))  # (n, d)
-
-    total = sum(
-        model.summarise(filled(x), Labels(resp), times)
-        for resp, (x, times) in zip(tables, blocks, strict=True)
-    )
+        total = _with_table(rows, unit, model, table)
     if not total.counts.all():  # a component would start with no row
-        even = sum(
-            model.summarise(
-                filled(x), Labels(starts.uniform(len(x), k)), times
-            )
-            for x, times in blocks
+        even = _with_table(
+            rows, unit, model, lambda _, x: starts.uniform(len(x), k)
         )
         total = total + even.scaled(0.01)
     return model.maximise(total)
@@ -212,9 +299,12 @@ def start_of(estimator: Any, task: Any, rng: np.random.Generator) -> Any:
     kind = COVARIANCES[estimator.covariance_type]
     if not any(part is None for part in given):
         return check_reach(unit.apply(kind(*given)))
-    found = unit.undo(
-        params_of_labels(task.rows, unit, task.model, task.labels, k, rng)
+    drawn = params_of_labels(
+        task.rows, unit, task.model, task.labels, k, rng
     )
+    if all(part is None for part in given):
+        return drawn
+    found = unit.undo(drawn)
     parts = (
         old if new is None else new
         for old, new in zip(found, given, strict=True)

@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 
 from emlib.estimators.checks import (
     SQUAREM,
     Rule,
+    as_points,
     check_enough,
     check_options,
     check_weights,
     one_of,
-    reject_row,
     require,
     restore_on_failure,
     size_or,
@@ -69,7 +68,7 @@ from emlib.scale import (
     column_scale,
     one_blas_thread,
 )
-from emlib.shapes import PerPoint, Points
+from emlib.shapes import PerPoint, Points, Vector
 
 __all__ = ["GaussianMixture"]
 
@@ -376,27 +375,7 @@ class GaussianMixture(Mixture):
 
     def _check_rows(self, X: Any, reset: bool) -> Any:
         """Return X as an array of points, (n, d), or raise."""
-        holes = self.missing == "em"
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=2 if reset else 1,
-            ensure_all_finite="allow-nan",
-        )
-        if not holes and has_holes(X):
-            rule = "X must be free of NaN"
-            remedy = 'Drop such rows, or set missing="em".'
-            reject_row(X, np.isnan(X).any(axis=1), 0, rule, remedy)
-        if holes and reset:
-            empty = np.isnan(X).all(axis=0)  # (d,)
-            if empty.any():
-                raise ValueError(
-                    "X must have some value in every column; column "
-                    f"{int(empty.argmax())} has none. Drop the column."
-                )
-        return X
+        return as_points(self, X, reset, holes=self.missing == "em")
 
     def _counted(self, given: Rows) -> Rows:
         """Return the rows that count, a few of them column by column."""
@@ -538,13 +517,14 @@ class GaussianMixture(Mixture):
 
     def _warn(self, climb: Climb, task: GaussianTask) -> None:
         """Warn of what is worth a warning."""
-        reg, variances = task.model.reg_covar, task.columns.variances
+        reg, (unit, variances) = task.model.reg_covar, task.columns
         floor = np.broadcast_to(reg, variances.shape)  # (d,)
-        params = task.columns.standardiser.apply(self._params())
         for note in dict.fromkeys(climb.notes):
             warn(note)
-        for fault in faults(params, floor, self.reg_covar):
-            warn(fault)
+        if not _is_sound(self, floor * unit.scale**2):
+            params = unit.apply(self._params())
+            for fault in faults(params, floor, self.reg_covar):
+                warn(fault)
 
     # --- a fitted mixture
 
@@ -599,3 +579,16 @@ class GaussianMixture(Mixture):
                 found = turn.posterior(z)
             evidence = found.log_evidence - shift  # (n,)
             yield found._replace(log_evidence=evidence), times
+
+
+def _is_sound(mixture: GaussianMixture, floor: Vector) -> bool:
+    """Say whether traces show that there is nothing to warn of.
+
+    What a variance owes to a floor is at most the trace of the floor
+    times the precision.
+    """
+    variances = COVARIANCES[mixture._fitted_type].variances
+    with np.errstate(over="ignore", invalid="ignore"):
+        owed = variances(mixture.precisions_) * floor  # (k, d)
+        few = owed.sum(axis=1) < 0.01  # (k,)
+    return bool(few.all() and mixture.weights_.all())

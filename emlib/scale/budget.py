@@ -22,6 +22,7 @@ __all__ = [
     "PRODUCT_SIZE",
     "SAMPLE_BYTES",
     "SAMPLE_ROWS",
+    "START_ROWS",
     "STATISTICS_BYTES",
     "THREAD_FEATURE_BYTES",
     "WHITENED_BYTES",
@@ -42,7 +43,8 @@ CLUSTER_BYTES = 2_400_000  # of a thread's centred rows and distances
 COPY_BYTES = 500_000  # of rows or features that are held before the loop
 COLUMN_MAJOR_BYTES = 8_000_000  # of rows that are turned column by column
 MAX_DISTINCT_ROWS = 65_536  # up to which equal rows are counted once
-SAMPLE_ROWS = 65_536  # that a start is drawn from
+SAMPLE_ROWS = 65_536  # that a start of coins is drawn from
+START_ROWS = 16_384  # that one of Gaussians is, or 64 a component
 SAMPLE_BYTES = 2_400_000  # that these hold together, if they are wide
 EXACT_SEED_ROWS = 131_072  # whose distances to seeds are kept in float64
 MARGIN_ROWS = 1_048_576  # whose margins k-means keeps from turn to turn

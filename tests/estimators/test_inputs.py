@@ -878,7 +878,7 @@ def test_an_interrupted_fit_leaves_the_last_one_whole(monkeypatch):
     for room, name in (
         (shared, "next_turn"),
         (edge, "column_scale"),
-        (edge, "faults"),
+        (edge, "_is_sound"),
     ):
         inner, stop = getattr(room, name), after(0)
         with monkeypatch.context() as patch:

@@ -19,6 +19,7 @@ from emlib.shapes import (
     Matrices,
     PerComponent,
     PerPoint,
+    Points,
     Vector,
 )
 
@@ -193,6 +194,16 @@ class WithMatrices(OneEach):
     def second(apart: Features, share: PerPoint) -> Any:
         """Return one component's second moments of centred points."""
         return (apart * share) @ apart.T  # (d, d)
+
+    @staticmethod
+    def scatters(apart: Points, labels: PerPoint, sides: Any) -> Any:
+        """Return the second moments of centred points, by their sides."""
+        k = sides.shape[0]
+        short = labels.astype(np.min_scalar_type(k))  # sorted by radix
+        order = np.argsort(short, kind="stable")  # (n,)
+        ends = np.bincount(labels, minlength=k).cumsum()[:-1]  # (k - 1,)
+        parts = np.split(apart[order], ends)
+        return np.stack([part.T @ part for part in parts])  # (k, d, d)
 
 
 class WithVariances(OneEach):

@@ -15,6 +15,7 @@ from emlib.shapes import (
     Natural,
     PerComponent,
     PerPoint,
+    Points,
     Vector,
 )
 
@@ -90,6 +91,11 @@ class Diag(WithVariances):
     def second(apart: Features, share: PerPoint) -> Any:
         """Return one component's second moments of centred points."""
         return (apart * apart) @ share  # (d,)
+
+    @staticmethod
+    def scatters(apart: Points, labels: PerPoint, sides: Any) -> Any:
+        """Return the second moments of centred points, by their sides."""
+        return sides @ (apart * apart)  # (k, d)
 
     @staticmethod
     def n_quadratics(d: int) -> int:

@@ -15,6 +15,7 @@ from emlib.shapes import (
     Natural,
     PerComponent,
     PerPoint,
+    Points,
     Vector,
 )
 
@@ -97,6 +98,11 @@ class Spherical(WithVariances):
     def second(apart: Features, share: PerPoint) -> Any:
         """Return one component's second moments of centred points."""
         return ((apart * apart) @ share).mean()  # ()
+
+    @staticmethod
+    def scatters(apart: Points, labels: PerPoint, sides: Any) -> Any:
+        """Return the second moments of centred points, by their sides."""
+        return sides @ np.vecdot(apart, apart) / apart.shape[1]  # (k,)
 
     @staticmethod
     def n_quadratics(d: int) -> int:

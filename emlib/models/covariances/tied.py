@@ -15,6 +15,8 @@ from emlib.shapes import (
     Matrices,
     Natural,
     PerComponent,
+    PerPoint,
+    Points,
 )
 
 __all__ = ["Tied"]
@@ -107,6 +109,11 @@ class Tied(WithMatrices):
     def whiten(roots: Covariances, i: int, apart: Features) -> Any:
         """Return centred points in the unit of one component, (d, n)."""
         return roots @ apart
+
+    @staticmethod
+    def scatters(apart: Points, labels: PerPoint, sides: Any) -> Any:
+        """Return the second moments of centred points, all together."""
+        return apart.T @ apart  # (d, d)
 
     @staticmethod
     def n_quadratics(d: int) -> int:
