@@ -151,10 +151,11 @@ def _seeds(
     return z[seeds]
 
 
-def _nearest(z: Points, centres: Centres) -> PerPoint:
-    """Return each point's nearest centre, (n,); ties go to the lowest."""
+def _nearest(z: Points, centres: Centres, ratio: Any = 1.0) -> PerPoint:
+    """Return the nearest centre of z * ratio, (n,); ties: the lowest."""
     k, labels = len(centres), np.empty(len(z), dtype=np.int32)  # (n,)
-    ways, level = centres.T, 0.5 * np.vecdot(centres, centres)  # (k,)
+    ways = (centres * ratio).T  # (d, k)
+    level = 0.5 * np.vecdot(centres, centres)  # (k,)
     for cut in even_slices(len(z), max(JOINT_NUMBERS // k, 64), len(z)):
         joint = z[cut] @ ways  # (n, k)
         joint -= level
@@ -240,7 +241,7 @@ def _by_sides(
     total: Any = 0
     for x, times in rows.blocks(min(size, budget.START_ROWS)):
         z = np.ascontiguousarray(unit.rows(x))  # (n, d)
-        labels = _nearest(z * ratio, centres)  # (n,)
+        labels = _nearest(z, centres, ratio)  # (n,)
         counts = np.bincount(labels, times, k).astype(float)  # (k,)
         held = np.where(counts > 0, counts, 1)[:, None]  # (k, 1)
         sides = _sides(labels, k)  # (k, n)
