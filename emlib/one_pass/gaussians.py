@@ -104,7 +104,7 @@ class _OnePass:
             float(np.vdot(part, part)) for part in (values, shapes, means)
         )
         reach = square + 9 * d * spread**0.5
-        return 2 * d * precision**0.5 * reach < _limit(self.dtype)
+        return bool(2 * d * precision**0.5 * reach < _limit(self.dtype))
 
     def centre(self, about: Centres | None) -> None:
         """Choose the components that are centred before they are squared.
