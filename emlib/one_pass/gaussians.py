@@ -385,7 +385,11 @@ class Model(gaussians.Model):
 
     def one_pass(self, params: Params) -> _OnePass | Whitened:
         """Return one turn's E-step and sums, for any block of points."""
-        return whitened(self, params) or _OnePass(self, params)
+        wide = whitened(self, params)
+        if wide is not None:
+            return wide
+        features = _OnePass(self, params)
+        return whitened(self, params, len(features.close)) or features
 
     def sweep(
         self,

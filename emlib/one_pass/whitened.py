@@ -569,7 +569,7 @@ def _rows(x: Any) -> Points:
     return z
 
 
-def whitened(model: Any, params: Params) -> Whitened | None:
+def whitened(model: Any, params: Params, close: int = 0) -> Whitened | None:
     """Return the turn where columns are many; None: features are faster.
 
     Parameters
@@ -578,6 +578,8 @@ def whitened(model: Any, params: Params) -> Whitened | None:
         Of `emlib.one_pass.gaussians`.
     params : Full, Tied, Diag or Spherical
         Weights, means and covariances, of z.
+    close : int
+        How many components the other form would centre, one by one.
 
     Returns
     -------
@@ -590,4 +592,4 @@ def whitened(model: Any, params: Params) -> Whitened | None:
     if isinstance(params, Tied):
         return WhitenedOnce(model, params)
     few = COLUMNS_A_COMPONENT * k <= d
-    return Whitened(model, params) if few else None
+    return Whitened(model, params) if few or 2 * close > k else None

@@ -311,3 +311,22 @@ def test_answers_of_many_columns_hold_little():
     tracemalloc.stop()
     # Two pieces, roots and precisions; a block of features takes 970 MB.
     assert peak < 20e6
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_components_to_be_centred_one_by_one_are_whitened(seed):
+    """Many tight components: features would lose digits, all but few."""
+    x, params, _ = case(seed, "full", apart=30.0, k=9, d=21)
+    assert 5 * 9 > 21
+    tight = params._replace(covariances=1e-12 * params.covariances)
+    assert isinstance(Model().one_pass(tight), form.Whitened)
+    assert not isinstance(Model().one_pass(params), form.Whitened)
+    labels = np.arange(len(x)) % 9  # (n,)
+    x = params.means[labels] + 1e-6 * (x - x.mean(axis=0))  # (n, d)
+    found, bound = Model().expect(x, tight)
+    wanted, total = readable(x, tight, "full")
+    assert bound == pytest.approx(total, rel=1e-10)
+    close(found.counts, wanted.counts, rtol=1e-12)
+    close(found.means(), wanted.means(), rtol=1e-12)
+    # Two moments about points that are some widths from the means.
+    close(found.central, wanted.kept(Full), rtol=1e-9, atol=1e-20)

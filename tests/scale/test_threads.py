@@ -448,8 +448,8 @@ def test_thirty_two_threads_may_fit_estimators_of_their_own(four_cores):
 
 
 WAYS = [
-    *("fork", "forked_while_others_fit"),
-    *("spawn", "loky", "multiprocessing", "at_the_end", "interrupted"),
+    *("forked_while_others_fit", "spawn", "loky", "multiprocessing"),
+    *("at_the_end", "interrupted"),
 ]
 
 
