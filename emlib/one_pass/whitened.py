@@ -368,16 +368,14 @@ class Whitened:
 
     def centred(self, z: Points, rows: Any, mean: Any, double: Any) -> Any:
         """Return some rows about a mean, (m, d), rounded once."""
-        some = z if len(rows) == len(z) else z[rows]  # (m, d)
-        apart = some - mean  # (m, d)
+        apart = z[rows] - mean  # (m, d)
         return apart if double else apart.astype(z.dtype, copy=False)
 
     def fill(self, joint: Features, z: Points, i: int, rows: Any) -> None:
         """Write one component's log joints of some rows."""
         mean = self.params.means[i]  # (d,)
         root = self.kind.component(self.roots, i)  # (d, d)
-        for cut in range(0, len(rows), WHITENED_ROWS):
-            some = rows[cut : cut + WHITENED_ROWS]
+        for some in _parts(rows, len(z)):
             apart = self.centred(z, some, mean, self.double[i])
             lengths = squared_lengths(apart, root)  # (m,)
             joint[i, some] = self.constants[i] - 0.5 * lengths
@@ -433,8 +431,7 @@ class Whitened:
         if not self.skips:
             live.append(np.flatnonzero(share == 0))
         for rows in live:
-            for cut in range(0, len(rows), WHITENED_ROWS):
-                yield rows[cut : cut + WHITENED_ROWS]
+            yield from _parts(rows, len(share))
 
     def __call__(
         self, x: Any, multiplicity: PerPoint | None = None
@@ -558,6 +555,13 @@ class WhitenedOnce(Whitened):
             first += resp[:, some] @ apart
             second += second_moments(apart, resp[:, some].sum(axis=0))
         return [resp.sum(axis=1, dtype=np.float64), first, second]
+
+
+def _parts(rows: PerPoint, n: int) -> Iterator[Any]:
+    """Yield some of n rows, so many at a time; nothing is gathered of all."""
+    for cut in range(0, len(rows), WHITENED_ROWS):
+        some = slice(cut, min(cut + WHITENED_ROWS, len(rows)))
+        yield some if len(rows) == n else rows[some]
 
 
 def _rows(x: Any) -> Points:
