@@ -558,7 +558,7 @@ class WhitenedOnce(Whitened):
 
 
 def _parts(rows: PerPoint, n: int) -> Iterator[Any]:
-    """Yield some of n rows, so many at a time; nothing is gathered of all."""
+    """Yield some of n rows, so many at a time; all of them in place."""
     for cut in range(0, len(rows), WHITENED_ROWS):
         some = slice(cut, min(cut + WHITENED_ROWS, len(rows)))
         yield some if len(rows) == n else rows[some]
