@@ -5,30 +5,25 @@ Writes the section "coins" of benchmarks/RESULTS.md.
 
 from __future__ import annotations
 
-import os
+import statistics
+import time
+import tracemalloc
+import warnings
+from itertools import islice
 
-THREADS = ["OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
-os.environ |= dict.fromkeys(THREADS, "1")  # read when NumPy is imported
+import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import binom
 
-import statistics  # noqa: E402
-import time  # noqa: E402
-import tracemalloc  # noqa: E402
-import warnings  # noqa: E402
-from itertools import islice  # noqa: E402
-
-import numpy as np  # noqa: E402
-from scipy.special import logsumexp  # noqa: E402
-from scipy.stats import binom  # noqa: E402
-
-from emlib import CoinMixture, coins, em  # noqa: E402
-from emlib.estimators.coins import distinct_rows  # noqa: E402
-from emlib.scale import (  # noqa: E402
+from emlib import CoinMixture, coins, em
+from emlib.estimators.coins import distinct_rows
+from emlib.scale import (
     InBlocks,
     Rows,
     budget,
     thread_map,
 )
-from results import machine, write  # noqa: E402
+from results import machine, write
 
 REPEATS, TURNS, N = 5, 20, 1_000_000
 TRUTH = np.array([0.2, 0.5, 0.7])
@@ -165,8 +160,8 @@ HEAD = f"""\
 `python benchmarks/coins.py`, {machine("numpy", "scipy")}; {N:,} rows of \
 three coins, both weights and chances fitted. Milliseconds a turn: medians \
 of {REPEATS} runs of {TURNS} turns from one start, interleaved, in one \
-process with one BLAS thread; emlib's turns take two threads where rows \
-fill more than one block. Parameters agree to a relative 1e-10.
+process; emlib's turns take two threads where rows fill more than one \
+block. Parameters agree to a relative 1e-10.
 
 | rows | different | counted as | emlib | `binom.logpmf` | times faster \
 | `binom.pmf` | times faster | finding equal rows, once |

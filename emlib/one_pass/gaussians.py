@@ -37,6 +37,7 @@ from emlib.one_pass.whitened import Whitened, whitened
 from emlib.scale.budget import (
     CORE_BYTES,
     FEATURE_BYTES,
+    PIECE_ROWS,
     PRODUCT_SIZE,
 )
 from emlib.shapes import (
@@ -85,11 +86,12 @@ class _OnePass:
         """Return how many rows are read at a time, at most.
 
         Products of so few are taken where the factors lie, and features
-        and log joints stay in the cache of one core.
+        and log joints stay in the cache of one core; but with fewer than
+        `PIECE_ROWS` two threads wait for each other at each call.
         """
         (k, p), size = self.natural.shape, self.dtype.itemsize
         quick = min(PRODUCT_SIZE // (k * p), CORE_BYTES // ((k + p) * size))
-        rows = min(self.scratch // (p * size), max(quick, 512))
+        rows = min(self.scratch // (p * size), max(quick, PIECE_ROWS))
         return int(max(rows // LINE * LINE, 64))
 
     def safe(self) -> bool:

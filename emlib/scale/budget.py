@@ -19,6 +19,7 @@ __all__ = [
     "MARGIN_ROWS",
     "MAX_BLOCKS",
     "MAX_DISTINCT_ROWS",
+    "PIECE_ROWS",
     "PRODUCT_SIZE",
     "SAMPLE_BYTES",
     "SAMPLE_ROWS",
@@ -38,6 +39,7 @@ FEATURE_BYTES = 4_000_000  # of a turn's features: they stay in the cache
 THREAD_FEATURE_BYTES = 3_000_000  # of each of several threads
 COIN_BYTES = 4_194_304  # of a block of coins, with its responsibilities
 CORE_BYTES = 1_200_000  # of features and log joints, in a core's cache
+PIECE_ROWS = 5_600  # for calls so long that threads seldom meet
 PRODUCT_SIZE = 1_000_000  # multiplications: OpenBLAS then copies no matrix
 CLUSTER_BYTES = 2_400_000  # of a thread's centred rows and distances
 COPY_BYTES = 500_000  # of rows or features that are held before the loop
