@@ -38,6 +38,9 @@ __all__ = [
 ]
 
 
+# What rounding may take of a component's shape, by the size of a number.
+ALLOWED = {8: 1e-11, 4: 1e-3}
+EPS = {8: 2.0**-52, 4: 2.0**-23}
 NO_POINT = 1e-300  # in place of 0 points, whose sums are 0, too
 CACHE_LINE = 64  # bytes; vectors of the processor are as long, at most
 

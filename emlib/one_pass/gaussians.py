@@ -23,6 +23,8 @@ from emlib.one_pass.families import (
     weighted_sums,
 )
 from emlib.one_pass.gaussian_family import (
+    ALLOWED,
+    EPS,
     Featured,
     Statistics,
     aligned,
@@ -49,9 +51,6 @@ from emlib.shapes import (
 
 __all__ = ["Model"]
 
-# What rounding may take of a component's shape, by the size of a number.
-ALLOWED = {8: 1e-11, 4: 1e-3}
-EPS = {8: 2.0**-52, 4: 2.0**-23}
 LINE = 16  # rows; in float32 they fill a line of the cache
 
 

@@ -20,6 +20,8 @@ from emlib.models.covariances import Collapse, Full, Params, Tied
 from emlib.models.covariances.definite import inverse_cholesky
 from emlib.one_pass.families import LOG_TINY, LOG_ZERO, softmax_in_place
 from emlib.one_pass.gaussian_family import (
+    ALLOWED,
+    EPS,
     Featured,
     Precisions,
     Statistics,
@@ -43,8 +45,6 @@ __all__ = [
 # Beyond what `softmax_in_place` makes 0; for rounding.
 MARGIN = {8: 45.0, 4: 20.0}
 ROUNDING = {8: 1e-9, 4: 1e-3}
-EPS = {8: 2.0**-52, 4: 2.0**-23}
-ALLOWED = {8: 1e-11, 4: 1e-3}
 LEAST_SHARE = 0.25  # of pairs of centres: fewer are not worth a look
 MOST_DIRECTIONS = 32  # that the centres are looked at from
 # Where the two forms take equally long, by `benchmarks/columns.py`.
